@@ -1,0 +1,128 @@
+"""Settings: defaults < ``simquery.toml`` < environment (``SIMQUERY_…``) < options of the command line."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import platformdirs
+from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from simquery.errors import SettingsError
+
+__all__ = ["DEFAULT_MODEL", "Settings", "load_settings"]
+
+DEFAULT_MODEL = "inceptionresnetv2"
+"""The network that the thesis recommends (de Bie 2020, chapter 6)."""
+
+CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
+
+
+def _default_home() -> Path:
+    # Elasticsearch refuses to run as root and then runs as an unprivileged user, who cannot enter root's home.
+    if os.geteuid() == 0:
+        return Path("/var/lib/simquery")
+    return platformdirs.user_data_path("simquery")
+
+
+def _default_cache() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/cache/simquery")
+    return platformdirs.user_cache_path("simquery")
+
+
+class Settings(BaseSettings):
+    """What a user can set, each with ``SIMQUERY_<NAME>`` or in ``simquery.toml``.
+
+    Secrets are `pydantic.SecretStr`: they print as asterisks.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="SIMQUERY_", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(default_factory=_default_home, description="data, configuration and logs of the local node")
+    cache: Path = Field(default_factory=_default_cache, description="fetched server; can be deleted at any time")
+
+    url: AnyHttpUrl | None = Field(None, description="cluster to use; none: the local node of `simquery up`")
+    username: str | None = Field(None, description="user of the cluster")
+    password: SecretStr | None = Field(None, description="password of that user")
+    api_key: SecretStr | None = Field(None, description="API key, instead of user and password")
+    ca_file: Path | None = Field(None, description="certificate authority of the cluster (PEM)")
+    verify_certificates: bool = Field(True, description="check the cluster's certificate")
+    timeout: float = Field(60.0, gt=0, description="seconds to wait for one answer of the cluster")
+
+    elasticsearch_home: Path | None = Field(None, description="installed Elasticsearch for the local node")
+    java_home: Path | None = Field(None, description="JDK 21 or newer for the local node")
+    port: int | None = Field(None, ge=1, le=65535, description="port of the local node; none: 9200 or any free one")
+    heap: str = Field("1g", pattern=r"^\d+[mg]$", description="heap of the local node, for example 512m or 4g")
+
+    case: CaseName = Field("default", description="the investigation that pictures belong to")
+    model: str = Field(DEFAULT_MODEL, description="network that embeds pictures")
+    weights_dir: Path | None = Field(None, description="folder with weights files, looked at first")
+    embedders: dict[str, str] = Field(
+        default_factory=dict, description="own networks: name = 'file.keras' or 'module:attribute'"
+    )
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together: set both or neither")
+        if self.api_key and self.username:
+            raise ValueError("set an api_key, or username and password, not both")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options first, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def _config_file() -> Path:
+    return Path(os.environ.get("SIMQUERY_CONFIG", "simquery.toml"))
+
+
+def load_settings(**options: Any) -> Settings:
+    """Read the settings; options that are None do not count.
+
+    Parameters
+    ----------
+    **options
+        Values of command-line options, by the name of the setting.
+
+    Raises
+    ------
+    SettingsError
+        Naming each setting that cannot be used, never its value: it may be a secret.
+    """
+    config = _config_file()
+    if "SIMQUERY_CONFIG" in os.environ and not config.is_file():
+        raise SettingsError(f"SIMQUERY_CONFIG names '{config}', which is not a file.")
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(_describe(problem["loc"], problem["msg"]) for problem in error.errors(include_input=False))
+        raise SettingsError(f"Settings that cannot be used: {problems}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"'{config}' is not valid TOML: {error}.") from None
+    except OSError as error:
+        raise SettingsError(f"'{config}' cannot be read: {error.strerror}.") from None
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(str(part) for part in location)
+    message = message.removeprefix("Value error, ")
+    return f"{name} (or SIMQUERY_{name.upper()}): {message}" if name else message

@@ -1,0 +1,34 @@
+"""Cosine distance (thesis, section 2.4.3)."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from simquery.distances.distance import Distance, Vectors
+
+__all__ = ["Cosine"]
+
+
+class Cosine(Distance):
+    """``1 − a·b / (‖a‖ ‖b‖)``.
+
+    The script takes it from the euclidean distance, ``(‖a − b‖² − (‖a‖ − ‖b‖)²) / (2 ‖a‖ ‖b‖)``: one minus a float32
+    cosine would leave no correct digit for near-duplicates, and equal vectors would not get exactly 0.
+    """
+
+    name = "cosine"
+    functions = """
+double cosine(double d, double normA, double normB) {
+  double gap = normA - normB;
+  return Math.max(0.0, (d * d - gap * gap) / (2.0 * normA * normB));
+}
+"""
+
+    def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
+        """Distances of every reference to every document, float64 (m, k)."""
+        distances = cdist(references.astype(np.float64), documents.astype(np.float64), "cosine")
+        return np.maximum(distances, 0.0)
+
+    def call(self, i: int) -> str:
+        """Painless expression for reference ``i``."""
+        return f"cosine(l2norm(params.q{i}, 'embedding'), params.norm{i}, doc['norm'].value)"

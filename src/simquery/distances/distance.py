@@ -1,0 +1,47 @@
+"""What a distance is: its NumPy form and its Elasticsearch form, side by side."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Distance", "Vectors"]
+
+Vectors = NDArray[np.floating]
+"""Feature vectors, one a row: shape (m, n), any floating dtype."""
+
+
+class Distance(ABC):
+    """How far two feature vectors are apart: 0 for equal vectors, never negative, finite for finite non-zero vectors.
+
+    A distance is defined twice, and the tests hold both forms against each other on the same vectors:
+
+    * `between` is the reference form, in float64.
+    * `call` is a Painless expression for reference number ``i``. It may use ``l2norm`` and ``l1norm`` on
+      ``params.q<i>``, the reference's ``params.norm<i>`` and ``params.sum<i>``, the document's ``norm`` and ``sum``,
+      and ``params.dims``. A vector function binds its reference once per place in the script, so there is one call per
+      reference, never a loop. What `call` needs as a Painless function goes into `functions`.
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    functions: ClassVar[str] = ""
+
+    @abstractmethod
+    def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
+        """Distances of every reference to every document.
+
+        Parameters
+        ----------
+        references : (m, n)
+        documents : (k, n)
+
+        Returns
+        -------
+        float64, shape (m, k)
+        """
+
+    @abstractmethod
+    def call(self, i: int) -> str:
+        """Painless expression for the distance of the document to reference ``i``."""

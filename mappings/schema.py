@@ -1,0 +1,149 @@
+"""Index names, templates, and the check that an index was made by this version of the schema."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+
+from simquery.errors import CaseError, SchemaError
+
+__all__ = [
+    "SCHEMA",
+    "case_indices",
+    "embedding_facts",
+    "files_index",
+    "images_index",
+    "install_templates",
+    "open_files_index",
+    "open_images_index",
+    "template",
+]
+
+SCHEMA = 1
+"""Version of the mappings; raised with every change that documents of the old one do not fit."""
+
+_KINDS = ("files", "images")
+
+
+def files_index(case: str) -> str:
+    """Name of the ledger's index."""
+    return f"simquery-files-{case}"
+
+
+def images_index(case: str, model: str) -> str:
+    """Name of the index with the pictures of a case as one model sees them."""
+    return f"simquery-images-{case}-{model}"
+
+
+def template(kind: str) -> dict[str, Any]:
+    """Index template of a kind of index (``files``, ``images``), as it is sent to Elasticsearch."""
+    body: dict[str, Any] = json.loads(files("simquery.mappings").joinpath(f"{kind}.json").read_text("utf-8"))
+    return body
+
+
+def install_templates(client: Elasticsearch) -> None:
+    """Put all index templates; doing it again changes nothing."""
+    for kind in _KINDS:
+        client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
+
+
+def open_files_index(client: Elasticsearch, case: str) -> str:
+    """Create the ledger's index where it is missing, and return its name.
+
+    Raises
+    ------
+    SchemaError
+        When it was made by another version of the schema.
+    """
+    name = files_index(case)
+    _create(client, name, {"_meta": {"schema": SCHEMA, "case": case}})
+    _check(_meta(client, name), name, {"case": case})
+    return name
+
+
+def open_images_index(client: Elasticsearch, case: str, model: str, dims: int, fingerprint: str) -> str:
+    """Create the index for a case and a model where it is missing, and return its name.
+
+    Raises
+    ------
+    SchemaError
+        When it was made by another version of the schema, or with other weights: vectors of two fingerprints cannot be
+        compared.
+    """
+    name = images_index(case, model)
+    embedding = template("images")["template"]["mappings"]["properties"]["embedding"] | {"dims": dims}
+    facts = {"case": case, "model": model, "dims": dims, "fingerprint": fingerprint}
+    _create(client, name, {"_meta": {"schema": SCHEMA} | facts, "properties": {"embedding": embedding}})
+    _check(_meta(client, name), name, facts)
+    return name
+
+
+def embedding_facts(client: Elasticsearch, case: str, model: str) -> tuple[int, str]:
+    """Dimensions and embedder fingerprint of the pictures of a case as one model sees them.
+
+    Raises
+    ------
+    CaseError
+        When nothing has been indexed yet for this case and model.
+    SchemaError
+        When the index was made by another version of the schema.
+    """
+    name = images_index(case, model)
+    try:
+        meta = _meta(client, name)
+    except NotFoundError:
+        raise CaseError(_nothing_indexed(client, case, model)) from None
+    _check(meta, name, {"case": case, "model": model})
+    return meta["dims"], meta["fingerprint"]
+
+
+def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:
+    """What there is: ``_meta`` and ``index`` of every index that holds pictures, by name."""
+    mappings = client.indices.get_mapping(index="simquery-images-*", allow_no_indices=True)
+    return [{"index": name, **body["mappings"].get("_meta", {})} for name, body in sorted(mappings.body.items())]
+
+
+def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
+    there = [f"case '{meta.get('case')}' with model '{meta.get('model')}'" for meta in case_indices(client)]
+    return (
+        f"Nothing has been indexed yet in case '{case}' with model '{model}': run"
+        f" 'simquery index FOLDER --case {case} --model {model}' first."
+        + (f" There is: {', '.join(there)}." if there else "")
+    )
+
+
+def _create(client: Elasticsearch, name: str, mappings: dict[str, Any]) -> None:
+    if client.indices.exists(index=name):
+        return
+    try:
+        client.indices.create(index=name, mappings=mappings, wait_for_active_shards=1)
+    except BadRequestError as error:
+        if error.error != "resource_already_exists_exception":  # another process was faster
+            raise
+
+
+def _meta(client: Elasticsearch, name: str) -> dict[str, Any]:
+    body = client.indices.get_mapping(index=name).body
+    meta: dict[str, Any] = body[name]["mappings"].get("_meta", {})
+    return meta
+
+
+def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
+    schema = meta.get("schema")
+    if schema != SCHEMA:
+        raise SchemaError(
+            f"Index '{name}' was made by schema version {schema}, this simquery uses version {SCHEMA}: use the simquery"
+            " that made it, or index the evidence again under another case name."
+        )
+    for key, value in expected.items():
+        if meta.get(key) == value:
+            continue
+        if key == "fingerprint":
+            raise SchemaError(
+                f"Index '{name}' holds vectors of other weights than model '{meta.get('model')}' has now, and the two"
+                " cannot be compared: bring back the weights used then, or index again under another case name."
+            )
+        raise SchemaError(
+            f"Index '{name}' belongs to {key} '{meta.get(key)}', not '{value}': choose another case name."
+        )

@@ -1,0 +1,124 @@
+"""The connection to Elasticsearch, and what its failures mean to a user."""
+
+from typing import Any
+
+import elastic_transport
+import elasticsearch
+from elasticsearch import Elasticsearch
+
+from simquery.errors import (
+    AuthenticationError,
+    ClusterError,
+    ClusterUnreachableError,
+    NotElasticsearchError,
+    SettingsError,
+)
+from simquery.settings import Settings
+
+__all__ = ["FOREIGN_ERRORS", "MINIMUM_VERSION", "connect", "explain"]
+
+MINIMUM_VERSION = (9, 2)
+"""The first version that knows ``index.mapping.exclude_source_vectors``, which the mappings pin."""
+
+FOREIGN_ERRORS = (
+    elasticsearch.ApiError,
+    elastic_transport.TransportError,
+    elasticsearch.UnsupportedProductError,
+)
+"""What the Elasticsearch client raises; `explain` turns each into one of ours."""
+
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+
+
+def connect(settings: Settings) -> Elasticsearch:
+    """Connect to the cluster that ``settings.url`` names, and check who answers there.
+
+    Raises
+    ------
+    SettingsError
+        When the CA file cannot be read.
+    ClusterError
+        When nobody answers, the credentials are refused, or what answers is no Elasticsearch of a supported version.
+    """
+    if settings.url is None:
+        raise SettingsError("No cluster is set: set SIMQUERY_URL, or start the local node with 'simquery up'.")
+    client = _client(settings)
+    try:
+        version = client.info()["version"]["number"]
+    except FOREIGN_ERRORS as error:
+        client.close()
+        raise explain(error, str(settings.url)) from error
+    if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM_VERSION:
+        client.close()
+        needed = ".".join(str(part) for part in MINIMUM_VERSION)
+        raise NotElasticsearchError(f"{settings.url} runs Elasticsearch {version}; simquery needs {needed} or newer.")
+    return client
+
+
+def explain(error: Exception, address: str = "The cluster") -> ClusterError:
+    """Error of ours, one clear sentence, for an error of the Elasticsearch client.
+
+    Parameters
+    ----------
+    error
+        One of `FOREIGN_ERRORS`.
+    address
+        Address of the cluster, for the message.
+    """
+    if isinstance(error, elasticsearch.ApiError):
+        return _explain_answer(error, address)
+    if isinstance(error, elasticsearch.UnsupportedProductError | elastic_transport.SerializationError):
+        return NotElasticsearchError(f"{address} answers, but it is not Elasticsearch: check SIMQUERY_URL.")
+    cause = str(error).rsplit(": ", 1)[-1].rstrip(".)")
+    if isinstance(error, elastic_transport.TlsError):
+        return ClusterUnreachableError(
+            f"{address}: the certificate cannot be trusted ({cause}): set SIMQUERY_CA_FILE to the cluster's CA, and"
+            " check that the address begins with https."
+        )
+    if isinstance(error, elastic_transport.ConnectionTimeout):
+        return ClusterUnreachableError(f"{address} did not answer in time: it is overloaded or away; try again later.")
+    return ClusterUnreachableError(
+        f"{address} cannot be reached ({cause}): start the local node with 'simquery up', or check SIMQUERY_URL."
+    )
+
+
+def _explain_answer(error: elasticsearch.ApiError, address: str) -> ClusterError:
+    if error.status_code == _UNAUTHORIZED:
+        return AuthenticationError(
+            f"{address} refuses the credentials: check SIMQUERY_USERNAME and SIMQUERY_PASSWORD, or SIMQUERY_API_KEY."
+        )
+    if error.status_code == _FORBIDDEN:
+        return AuthenticationError(f"{address} does not allow this with the credentials given: {_reason(error)}.")
+    if error.meta.headers.get("x-elastic-product") != "Elasticsearch":
+        return NotElasticsearchError(
+            f"{address} answers with HTTP status {error.status_code}, but it is not Elasticsearch: check SIMQUERY_URL."
+        )
+    return ClusterError(f"{address} answers with HTTP status {error.status_code}: {_reason(error)}.")
+
+
+def _reason(error: elasticsearch.ApiError) -> str:
+    body = error.body
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        details = body["error"]
+        causes = details.get("root_cause") or [details]
+        return str(causes[0].get("reason") or details.get("reason") or error.message).rstrip(".")
+    return str(error.message).rstrip(".")
+
+
+def _client(settings: Settings) -> Elasticsearch:
+    arguments: dict[str, Any] = {}
+    if settings.api_key:
+        arguments["api_key"] = settings.api_key.get_secret_value()
+    elif settings.username and settings.password:
+        arguments["basic_auth"] = (settings.username, settings.password.get_secret_value())
+    if settings.url is not None and settings.url.scheme == "https":
+        arguments["verify_certs"] = settings.verify_certificates
+        arguments["ssl_show_warn"] = False
+        if settings.ca_file:
+            if not settings.ca_file.is_file():
+                raise SettingsError(f"SIMQUERY_CA_FILE names '{settings.ca_file}', which is not a file.")
+            arguments["ca_certs"] = str(settings.ca_file)
+    return Elasticsearch(
+        str(settings.url), request_timeout=settings.timeout, retry_on_timeout=True, max_retries=3, **arguments
+    )

@@ -1,0 +1,35 @@
+"""TensorFlow, loaded when a network is first needed and not before: it takes seconds."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+__all__ = ["load_tensorflow"]
+
+
+def load_tensorflow() -> ModuleType:
+    """Import TensorFlow quietly, with GPU memory taken as needed instead of all at once."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with _silenced_stderr():
+        import tensorflow as tf  # noqa: PLC0415
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):  # the GPU is in use already: its owner has decided
+                tf.config.experimental.set_memory_growth(gpu, True)
+    module: ModuleType = tf
+    return module
+
+
+@contextlib.contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    # TensorFlow's C++ part writes to file descriptor 2 before any of its log levels takes effect.
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as sink:  # noqa: PTH123
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,164 @@
+"""Embedders made of Keras models."""
+
+import contextlib
+import hashlib
+import json
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from simquery.embedders.backend import load_tensorflow
+from simquery.embedders.embedder import Features, Pixels
+from simquery.embedders.networks import Network
+from simquery.embedders.pictures import RESAMPLING
+from simquery.embedders.weights import find_weights, missing_weights
+
+from simquery.errors import UnknownModelError, WeightsError
+
+__all__ = ["KerasEmbedder", "application_embedder", "file_embedder"]
+
+_CONNECT_SECONDS = 30.0
+_MAP_RANK = 4
+
+
+class KerasEmbedder:
+    """A Keras model as an embedder.
+
+    Parameters
+    ----------
+    name
+        Model name.
+    model
+        `keras.Model` with one input of shape (n, height, width, 3) and one output, a vector or a feature map;
+        a map is averaged over its positions.
+    preprocess
+        From float32 pixel values 0-255 to what the model takes, on tensors; None where the model does it itself.
+    identity
+        What determines the result besides the weights: it goes into the fingerprint.
+    """
+
+    def __init__(
+        self, name: str, model: Any, preprocess: Callable[[Any], Any] | None = None, identity: str = ""
+    ) -> None:
+        tf = load_tensorflow()
+        _, height, width, channels = model.input_shape
+        if height is None or width is None or channels != 3:  # noqa: PLR2004
+            raise WeightsError(f"Model '{name}' takes {model.input_shape}; it must take RGB pictures of a fixed size.")
+        self.name = name
+        self.dims = int(model.output_shape[-1])
+        self.input_size: tuple[int, int] = (int(height), int(width))
+        self.fingerprint = _fingerprint(model, f"{identity}|{self.input_size}|{RESAMPLING}")
+
+        def features(pixels: Any) -> Any:
+            values = tf.cast(pixels, tf.float32)
+            output = model(preprocess(values) if preprocess else values, training=False)
+            return tf.reduce_mean(output, axis=(1, 2)) if len(output.shape) == _MAP_RANK else output
+
+        signature = [tf.TensorSpec((None, height, width, 3), tf.uint8)]
+        self._features = tf.function(features, input_signature=signature)
+
+    def embed(self, batch: Pixels) -> Features:
+        """Feature vectors of a batch of pictures, in their order."""
+        return np.asarray(self._features(batch), dtype=np.float32)
+
+
+def application_embedder(network: Network, layer: str | None, weights_dir: Path | None) -> KerasEmbedder:
+    """Embedder of a network of `keras.applications`, with weights from this machine or Keras' own download.
+
+    Parameters
+    ----------
+    network
+        The network.
+    layer
+        Another layer to cut it at than the network's own, by its Keras name.
+    weights_dir
+        Folder to look for weights in first.
+
+    Raises
+    ------
+    WeightsError
+        When there are no weights, or when they do not fit.
+    UnknownModelError
+        When the network has no such layer.
+    """
+    load_tensorflow()
+    import keras  # noqa: PLC0415
+
+    file = find_weights(network, weights_dir)
+    build = getattr(keras.applications, network.application)
+    arguments = dict(network.arguments) | {"include_top": network.include_top}
+    if not network.include_top:
+        arguments["input_shape"] = (network.side, network.side, 3)
+    if file is None:
+        model = _download(network, lambda: build(weights="imagenet", **arguments), weights_dir)
+    else:
+        try:
+            model = build(weights=str(file), **arguments)
+        except (ValueError, OSError, KeyError) as error:
+            raise WeightsError(
+                f"'{file}' does not hold the weights of '{network.name}': {_first_line(error)}"
+            ) from error
+    name = f"{network.name}@{layer}" if layer else network.name
+    cut = layer or (network.layer if network.include_top else None)
+    if cut:
+        model = _cut(keras, model, cut, network.name)
+    preprocess = getattr(keras.applications, network.module).preprocess_input
+    return KerasEmbedder(name, model, preprocess, f"{network.module}|{layer or network.layer}")
+
+
+def file_embedder(name: str, file: Path) -> KerasEmbedder:
+    """Embedder of a saved Keras model (``.keras`` or ``.h5``) that takes pixel values 0-255 and gives vectors or a map.
+
+    Raises
+    ------
+    WeightsError
+        When the file cannot be read as a Keras model.
+    """
+    if not file.is_file():
+        raise WeightsError(f"Model '{name}' is set to '{file}', which is not a file.")
+    load_tensorflow()
+    import keras  # noqa: PLC0415
+
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise WeightsError(f"'{file}' cannot be read as a Keras model: {_first_line(error)}") from error
+    return KerasEmbedder(name, model)
+
+
+def _download(network: Network, build: Callable[[], Any], weights_dir: Path | None) -> Any:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_CONNECT_SECONDS)  # Keras sets none: a network without a route would hang for minutes
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Keras reports its download on stdout, where our results go
+            return build()
+    except Exception as error:  # Keras raises a bare Exception when the download fails
+        raise missing_weights(network, weights_dir, _first_line(error)) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _cut(keras: Any, model: Any, layer: str, network: str) -> Any:
+    try:
+        output = model.get_layer(layer).output
+    except ValueError:
+        names = ", ".join(candidate.name for candidate in model.layers[-8:])
+        raise UnknownModelError(f"Network '{network}' has no layer '{layer}'; its last ones are: {names}.") from None
+    return keras.Model(model.input, output)
+
+
+def _fingerprint(model: Any, identity: str) -> str:
+    digest = hashlib.sha256(identity.encode())
+    for variable in model.weights:
+        value = np.asarray(variable)
+        digest.update(json.dumps([str(value.dtype), value.shape]).encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,102 @@
+"""Which models there are, and how a name becomes an embedder.
+
+In this order: ``embedders`` in the settings, the entry point group ``simquery.embedders``, simquery's own.
+An entry point, or ``module:attribute`` in the settings, names a callable without parameters that returns an
+`Embedder` (its class, for example); a settings entry may also name a Keras file.
+"""
+
+import re
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from simquery.embedders.embedder import Embedder
+from simquery.embedders.networks import NETWORKS
+
+from simquery.errors import EmbedderError, UnknownModelError
+from simquery.settings import Settings
+
+__all__ = ["ENTRY_POINTS", "build_embedder", "check_model_name", "model_names"]
+
+ENTRY_POINTS = "simquery.embedders"
+
+_MAX_DIMS = 4096
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]*")
+
+
+def model_names(settings: Settings) -> list[str]:
+    """Names of all models, sorted."""
+    return sorted({*settings.embedders, *(point.name for point in _plugins()), *NETWORKS, "mini"})
+
+
+def check_model_name(name: str, settings: Settings) -> str:
+    """Return the model's registered name, in lower case; a layer may follow: ``vgg16@block5_pool``.
+
+    Raises
+    ------
+    UnknownModelError
+        When no model has that name.
+    """
+    name = name.lower()
+    model, _, _ = name.partition("@")
+    if not _MODEL_NAME.fullmatch(name) or not {name, model} & set(model_names(settings)):
+        raise UnknownModelError(f"There is no model '{name}'. There are: {', '.join(model_names(settings))}.")
+    return name
+
+
+def build_embedder(settings: Settings) -> Embedder:
+    """Build the embedder that the settings name.
+
+    Raises
+    ------
+    UnknownModelError
+        When no model has that name, or the network has no such layer.
+    WeightsError
+        When its weights are missing or do not fit.
+    EmbedderError
+        When a lab's own embedder cannot be loaded or is none.
+    """
+    name = check_model_name(settings.model, settings)
+    model, _, layer = name.partition("@")
+    plugins = {point.name: point for point in _plugins()}
+    if name in settings.embedders:
+        return _own_embedder(name, settings.embedders[name])
+    if name in plugins:
+        return _checked(name, plugins[name].load)
+    if name == "mini":
+        from simquery.embedders.mini import mini_embedder  # noqa: PLC0415
+
+        return mini_embedder()
+    if model not in NETWORKS:
+        raise UnknownModelError(f"Only the Keras networks can be cut at a layer, and '{model}' is none of them.")
+    from simquery.embedders.keras import application_embedder  # noqa: PLC0415
+
+    return application_embedder(NETWORKS[model], layer or None, settings.weights_dir)
+
+
+def _plugins() -> list[EntryPoint]:
+    return list(entry_points(group=ENTRY_POINTS))
+
+
+def _own_embedder(name: str, target: str) -> Embedder:
+    if target.endswith((".keras", ".h5")):
+        from simquery.embedders.keras import file_embedder  # noqa: PLC0415
+
+        return file_embedder(name, Path(target))
+    return _checked(name, EntryPoint(name, target, ENTRY_POINTS).load)
+
+
+def _checked(name: str, load: Callable[[], Callable[[], object]]) -> Embedder:
+    try:
+        embedder = load()()
+    except EmbedderError:
+        raise
+    except Exception as error:  # somebody else's code: whatever it raises is about this model alone
+        raise EmbedderError(f"Model '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(embedder, Embedder):
+        raise EmbedderError(f"Model '{name}' is no embedder: it lacks name, dims, input_size, fingerprint or embed().")
+    if embedder.name != name:
+        raise EmbedderError(f"Model '{name}' calls itself '{embedder.name}'; both must be the same.")
+    if not 0 < embedder.dims <= _MAX_DIMS:
+        raise EmbedderError(f"Model '{name}' gives {embedder.dims} dimensions; Elasticsearch takes 1 to {_MAX_DIMS}.")
+    return embedder

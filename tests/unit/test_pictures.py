@@ -1,0 +1,159 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from simquery.embedders.pictures import MAX_PIXELS, NotAPictureError, PictureFacts, decode, open_evidence, sha256_of
+from simquery.errors import PictureError
+from tests.conftest import pixels, save_picture
+
+
+def decoded(path: Path, size: tuple[int, int] = (48, 64)) -> tuple[PictureFacts, NDArray[np.uint8]]:
+    with open_evidence(path) as file:
+        facts, (values,) = decode(file, [size])
+    return facts, values
+
+
+def test_a_lossless_picture_arrives_as_it_is(tmp_path: Path) -> None:
+    facts, values = decoded(save_picture(tmp_path / "a.png", 1))
+    assert facts == PictureFacts("PNG", 64, 48)
+    np.testing.assert_array_equal(values, pixels(1))
+
+
+def test_several_sizes_come_from_one_decoding(tmp_path: Path) -> None:
+    with open_evidence(save_picture(tmp_path / "a.png")) as file:
+        _, arrays = decode(file, [(10, 20), (30, 5)])
+    assert [values.shape for values in arrays] == [(10, 20, 3), (30, 5, 3)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = save_picture(tmp_path / "turned.png", 3, exif=exif)
+    with Image.open(turned) as image:
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    facts, values = decoded(turned, (expected.height, expected.width))
+    assert (facts.width, facts.height) == expected.size
+    np.testing.assert_array_equal(values, np.asarray(expected))
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    _, values = decoded(tmp_path / "deep.png")
+    np.testing.assert_array_equal(values[..., 0], np.round(ramp / 257.0).astype(np.uint8))
+
+
+def test_a_float_picture_is_stretched_to_eight_bits(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(-1.0, 3.0, 48 * 64, dtype=np.float32).reshape(48, 64)).save(tmp_path / "float.tif")
+    _, values = decoded(tmp_path / "float.tif")
+    assert (values.min(), values.max()) == (0, 255)
+
+
+def test_cmyk_shows_the_same_colours(tmp_path: Path) -> None:
+    Image.fromarray(pixels(4)).convert("CMYK").save(tmp_path / "print.tif")
+    _, values = decoded(tmp_path / "print.tif")
+    assert np.abs(values.astype(int) - pixels(4)).mean() < 2
+
+
+def test_transparent_parts_are_white(tmp_path: Path) -> None:
+    layer = np.dstack([pixels(5), np.zeros((48, 64), np.uint8)])
+    layer[:, :32, 3] = 255
+    Image.fromarray(layer).save(tmp_path / "layer.png")
+    _, values = decoded(tmp_path / "layer.png")
+    np.testing.assert_array_equal(values[:, :32], pixels(5)[:, :32])
+    assert (values[:, 32:] == 255).all()
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (64, 48), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
+    facts, values = decoded(tmp_path / "moving.gif")
+    assert facts.format == "GIF"
+    assert tuple(values[0, 0]) == (255, 0, 0)
+
+
+def test_format_follows_the_content_and_not_the_name(tmp_path: Path) -> None:
+    wrong = save_picture(tmp_path / "real.png").rename(tmp_path / "wrong.jpg")
+    assert decoded(wrong)[0].format == "PNG"
+
+
+def test_a_truncated_picture_is_an_error_with_a_reason(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "whole.jpg", quality=95)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(PictureError, match="broken picture: .*truncated"):
+        decoded(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"dear diary", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_what_is_no_picture_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "note.jpg").write_bytes(content)
+    with pytest.raises(PictureError):
+        decoded(tmp_path / "note.jpg")
+
+
+def test_text_is_not_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "note.jpg").write_text("dear diary")
+    with pytest.raises(NotAPictureError):
+        decoded(tmp_path / "note.jpg")
+
+
+def test_a_decompression_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
+    side = int(MAX_PIXELS**0.5) + 100
+    Image.new("1", (side, side)).save(tmp_path / "bomb.png")
+    with pytest.raises(PictureError, match="decompression bomb"):
+        decoded(tmp_path / "bomb.png")
+
+
+def test_broken_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "odd.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert decoded(path)[0].format == "JPEG"
+
+
+def test_every_cut_of_a_file_is_a_picture_or_a_reason(tmp_path: Path) -> None:
+    for suffix in ("jpg", "png", "gif", "tif", "bmp", "webp"):
+        whole = save_picture(tmp_path / f"whole.{suffix}").read_bytes()
+        for end in range(0, len(whole), max(1, len(whole) // 40)):
+            (tmp_path / "cut").write_bytes(whole[:end])
+            try:
+                decoded(tmp_path / "cut")
+            except PictureError as error:
+                assert str(error)
+
+
+def test_every_damaged_byte_leaves_a_picture_or_a_reason(tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    for suffix in ("jpg", "png", "gif", "tif", "bmp", "webp"):
+        whole = bytearray(save_picture(tmp_path / f"whole.{suffix}").read_bytes())
+        for _ in range(40):
+            damaged = bytearray(whole)
+            for place in random.integers(0, len(whole), 3):
+                damaged[place] = random.integers(0, 256)
+            (tmp_path / "damaged").write_bytes(damaged)
+            try:
+                decoded(tmp_path / "damaged")
+            except PictureError as error:
+                assert str(error)
+
+
+def test_hashing_gives_the_digest_of_the_whole_file_and_rewinds(tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    path.write_bytes(b"")
+    with open_evidence(path) as file:
+        assert sha256_of(file) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    path.write_bytes(b"abc")
+    with open_evidence(path) as file:
+        file.read(2)
+        assert sha256_of(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        assert file.read() == b"abc"
+
+
+def test_reading_leaves_the_access_time_alone(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "a.png")
+    os.utime(path, ns=(10**18, 2 * 10**18))
+    decoded(path)
+    assert path.stat().st_atime_ns == 10**18

@@ -1,0 +1,19 @@
+"""From files to documents: candidates, reading, the run that embeds and stores them, the ledger, the watcher."""
+
+from simquery.indexer.candidates import Candidate, check_folder, scan
+from simquery.indexer.ledger import Entry, Ledger, Status, display_path
+from simquery.indexer.run import Counts, Indexer
+from simquery.indexer.watching import Watcher
+
+__all__ = [
+    "Candidate",
+    "Counts",
+    "Entry",
+    "Indexer",
+    "Ledger",
+    "Status",
+    "Watcher",
+    "check_folder",
+    "display_path",
+    "scan",
+]

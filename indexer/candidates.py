@@ -1,0 +1,91 @@
+"""Every file below an evidence folder, and what stands in the way of reading some of them."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from simquery.errors import FolderError
+
+__all__ = ["Candidate", "candidate", "check_folder", "scan"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A path in an evidence folder, as it was when it was seen.
+
+    Attributes
+    ----------
+    path
+        Absolute; bytes that are not UTF-8 are kept (surrogateescape).
+    size
+        In bytes.
+    mtime_ns
+        Modification time in nanoseconds since 1970.
+    unreadable
+        Why it cannot be read at all, for example a folder without the right to list it.
+    skipped
+        Why it is not looked into: a symbolic link, a device.
+    """
+
+    path: Path
+    size: int = 0
+    mtime_ns: int = 0
+    unreadable: str | None = None
+    skipped: str | None = None
+
+
+def check_folder(folder: Path) -> Path:
+    """Return the evidence folder as an absolute path.
+
+    Raises
+    ------
+    FolderError
+        When it is missing, not a folder, or cannot be listed.
+    """
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow symbolic links)
+    try:
+        with os.scandir(folder):
+            return folder
+    except FileNotFoundError:
+        raise FolderError(f"There is no folder '{folder}'.") from None
+    except NotADirectoryError:
+        raise FolderError(f"'{folder}' is not a folder.") from None
+    except OSError as error:
+        raise FolderError(f"The folder '{folder}' cannot be read: {error.strerror}.") from None
+
+
+def scan(folder: Path) -> Iterator[Candidate]:
+    """Walk a folder depth-first, in the order of the names: the same folder gives the same sequence.
+
+    Symbolic links are reported and not followed: they may lead out of the evidence, or in circles.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        yield Candidate(folder, unreadable=f"the folder cannot be listed: {error.strerror}")
+        return
+    for entry in names:
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from scan(path)
+        else:
+            yield candidate(path)
+
+
+def candidate(path: Path) -> Candidate:
+    """Look at one path that is not a folder."""
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return Candidate(path, unreadable="vanished before it could be read")
+    except OSError as error:
+        return Candidate(path, unreadable=f"cannot be looked at: {error.strerror}")
+    skipped = None
+    if stat.S_ISLNK(facts.st_mode):
+        skipped = "a symbolic link"
+    elif not stat.S_ISREG(facts.st_mode):
+        skipped = "not a regular file"
+    return Candidate(path, facts.st_size, facts.st_mtime_ns, skipped=skipped)

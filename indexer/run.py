@@ -1,0 +1,186 @@
+"""One pass over candidates: hash, decode, embed, store, and an entry in the ledger for each of them."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from elasticsearch import Elasticsearch
+from simquery.embedders import Embedder, Pixels
+from simquery.embedders.pictures import PictureFacts
+from simquery.indexer.candidates import Candidate
+from simquery.indexer.images import Images, Occurrence, image_document, is_usable
+from simquery.indexer.ledger import Entry, Ledger, Status, display_path
+from simquery.indexer.reading import Obstacle, hash_file, read_picture
+from simquery.mappings import install_templates, open_files_index, open_images_index
+
+__all__ = ["Counts", "Indexer"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_BATCH = 32
+_AHEAD = 2
+
+
+@dataclass
+class Counts:
+    """How many paths came to which end; ``unchanged`` had come to theirs in an earlier run."""
+
+    indexed: int = 0
+    duplicate: int = 0
+    unreadable: int = 0
+    skipped: int = 0
+    unchanged: int = 0
+
+    @property
+    def seen(self) -> int:
+        """All paths so far."""
+        return self.indexed + self.duplicate + self.unreadable + self.skipped + self.unchanged
+
+    def add(self, status: Status) -> None:
+        """Count one path."""
+        setattr(self, status, getattr(self, status) + 1)
+
+
+@dataclass
+class _Batch:
+    """Candidates that were read: contents to embed, occurrences of known contents, and obstacles."""
+
+    unchanged: int = 0
+    previous: dict[Candidate, Entry | None] = field(default_factory=dict)
+    contents: dict[Candidate, str] = field(default_factory=dict)
+    obstacles: dict[Candidate, Obstacle] = field(default_factory=dict)
+    pictures: dict[str, tuple[Candidate, PictureFacts, Pixels]] = field(default_factory=dict)
+
+
+class Indexer:
+    """Indexes candidates into a case with one embedder.
+
+    Everything that is known of a picture is in Elasticsearch before its ledger entry is: a process killed in between
+    loses nothing, since the next run sees no entry and looks again.
+    """
+
+    def __init__(self, client: Elasticsearch, case: str, embedder: Embedder) -> None:
+        install_templates(client)
+        self._embedder = embedder
+        self._ledger = Ledger(client, open_files_index(client, case))
+        self._images = Images(
+            client, open_images_index(client, case, embedder.name, embedder.dims, embedder.fingerprint)
+        )
+        self.counts = Counts()
+
+    def index(self, candidates: Iterable[Candidate], progress: Callable[[Counts], None]) -> None:
+        """Index candidates, reading the next ones while the network embeds the current ones.
+
+        Parameters
+        ----------
+        candidates
+            What `scan` or a watcher found.
+        progress
+            Called with the counts after each batch.
+        """
+        readers = ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 2), "reader")
+        preparer = ThreadPoolExecutor(1, "preparer")
+        try:
+            for batch in _ahead(preparer, lambda batch: self._read(batch, readers), _batches(candidates)):
+                self._write(batch)
+                progress(self.counts)
+        finally:
+            preparer.shutdown(cancel_futures=True)
+            readers.shutdown(cancel_futures=True)
+        self._images.refresh()
+
+    def _read(self, candidates: Sequence[Candidate], readers: Executor) -> _Batch:
+        batch = _Batch()
+        entries = self._ledger.lookup(candidates)
+        for candidate, entry in zip(candidates, entries, strict=True):
+            if entry is not None and entry.is_final(candidate, self._embedder.name):
+                batch.unchanged += 1
+            else:
+                batch.previous[candidate] = entry
+        for candidate, outcome in zip(batch.previous, readers.map(hash_file, batch.previous), strict=True):
+            if isinstance(outcome, Obstacle):
+                batch.obstacles[candidate] = outcome
+            else:
+                batch.contents[candidate] = outcome
+        self._decode(batch, readers)
+        return batch
+
+    def _decode(self, batch: _Batch, readers: Executor) -> None:
+        known = self._images.known(batch.contents.values())
+        copies: dict[str, list[Candidate]] = {}
+        for candidate, content in batch.contents.items():
+            if content not in known:
+                copies.setdefault(content, []).append(candidate)
+        firsts = [paths[0] for paths in copies.values()]
+        outcomes = readers.map(lambda candidate: read_picture(candidate, self._embedder.input_size), firsts)
+        for (content, paths), outcome in zip(copies.items(), outcomes, strict=True):
+            if isinstance(outcome, Obstacle):
+                batch.obstacles.update(dict.fromkeys(paths, outcome))
+            else:
+                batch.pictures[content] = (paths[0], *outcome)
+
+    def _write(self, batch: _Batch) -> None:
+        documents = self._embed(batch)
+        stored = {
+            candidate: content for candidate, content in batch.contents.items() if candidate not in batch.obstacles
+        }
+        first_paths = self._images.store(
+            Occurrence(content, display_path(candidate.path), documents.get(content))
+            for candidate, content in stored.items()
+        )
+        entries = []
+        for candidate, previous in batch.previous.items():
+            content = batch.contents.get(candidate)
+            if candidate in batch.obstacles:
+                entry = _obstructed(candidate, content, batch.obstacles[candidate])
+            else:
+                first = content is not None and first_paths[content] == display_path(candidate.path)
+                status = Status.INDEXED if first else Status.DUPLICATE
+                entry = Entry(candidate, status, content, models=(self._embedder.name,))
+            entries.append(entry.following(previous))
+        self._ledger.record(entries)
+        self.counts.unchanged += batch.unchanged
+        for entry in entries:
+            self.counts.add(entry.status)
+
+    def _embed(self, batch: _Batch) -> dict[str, dict[str, object]]:
+        if not batch.pictures:
+            return {}
+        pictures = list(batch.pictures.items())
+        vectors = self._embedder.embed(np.stack([pixels for _, (_, _, pixels) in pictures]))
+        documents = {}
+        for (content, (candidate, facts, _)), vector in zip(pictures, vectors, strict=True):
+            if is_usable(vector):
+                documents[content] = image_document(content, candidate.size, facts, vector)
+            else:
+                reason = Obstacle(f"model '{self._embedder.name}' finds nothing in it (zero or infinite features)")
+                copies = (copy for copy, other in batch.contents.items() if other == content)
+                batch.obstacles.update(dict.fromkeys(copies, reason))
+        return documents
+
+
+def _obstructed(candidate: Candidate, content: str | None, obstacle: Obstacle) -> Entry:
+    status = Status.SKIPPED if obstacle.skipped else Status.UNREADABLE
+    return Entry(candidate, status, content, obstacle.reason)
+
+
+def _batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    iterator = iter(items)
+    return iter(lambda: tuple(islice(iterator, _BATCH)), ())
+
+
+def _ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Results in order, computed up to ``_AHEAD`` items ahead of the one that is being used."""
+    pending: deque[Future[R]] = deque()
+    for item in items:
+        pending.append(executor.submit(function, item))
+        if len(pending) > _AHEAD:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

@@ -1,0 +1,139 @@
+"""Watching evidence folders: which paths have become complete."""
+
+import logging
+import os
+import queue
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from simquery.indexer.candidates import Candidate, candidate, scan
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from simquery.errors import FolderError
+
+__all__ = ["SETTLE_SECONDS", "Watcher"]
+
+SETTLE_SECONDS = 1.0
+"""A file counts as complete when its size and modification time have stood still for so long."""
+
+logger = logging.getLogger(__name__)
+
+
+class Watcher(FileSystemEventHandler):
+    """Reports the files that appear or change in a folder, each once it is complete.
+
+    It listens from ``__enter__`` on, so a scan that starts after that and the events together miss nothing.
+
+    Parameters
+    ----------
+    folder
+        Evidence folder, as `check_folder` returns it.
+    settle_seconds
+        See `SETTLE_SECONDS`.
+    """
+
+    def __init__(self, folder: Path, settle_seconds: float = SETTLE_SECONDS) -> None:
+        self._folder = folder
+        self._settle_seconds = settle_seconds
+        self._touched: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._observer = Observer()
+
+    def __enter__(self) -> Self:
+        """Start to listen."""
+        self._observer.schedule(
+            self,
+            os.fsdecode(self._folder),
+            recursive=True,
+            event_filter=[
+                FileCreatedEvent,
+                FileModifiedEvent,
+                FileClosedEvent,
+                FileMovedEvent,
+                DirCreatedEvent,
+                DirMovedEvent,
+            ],
+        )
+        try:
+            self._observer.start()
+        except OSError as error:
+            raise FolderError(
+                f"The folder '{self._folder}' cannot be watched: {error.strerror}. On Linux, raise"
+                " fs.inotify.max_user_watches if it has very many folders."
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop to listen."""
+        self._observer.stop()
+        self._observer.join()
+
+    def stop(self) -> None:
+        """Make `complete` come to its end; may be called from a signal handler or another thread."""
+        self._touched.put(None)
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Take note of a path; watchdog calls this in its own thread."""
+        self._touched.put(Path(os.fsdecode(event.dest_path or event.src_path)))
+
+    def complete(self) -> Iterator[list[Candidate]]:
+        """Groups of files that have become complete, until `stop` is called."""
+        settling: dict[Path, _Settling] = {}
+        while True:
+            try:
+                touched = self._touched.get(timeout=_until_next(settling))
+                if touched is None:
+                    return
+                for path in _files(touched):
+                    settling[path] = _Settling(candidate(path), time.monotonic() + self._settle_seconds)
+            except queue.Empty:
+                pass
+            ready = list(self._settled(settling))
+            if ready:
+                yield ready
+
+    def _settled(self, settling: dict[Path, "_Settling"]) -> Iterator[Candidate]:
+        now = time.monotonic()
+        for path, waiting in list(settling.items()):
+            if waiting.due > now:
+                continue
+            current = candidate(path)
+            if current == waiting.seen:
+                del settling[path]
+                yield current
+            else:
+                settling[path] = _Settling(current, now + self._settle_seconds)
+
+
+@dataclass(frozen=True)
+class _Settling:
+    seen: Candidate
+    due: float
+
+
+def _until_next(settling: dict[Path, _Settling]) -> float | None:
+    if not settling:
+        return None
+    return max(0.0, min(waiting.due for waiting in settling.values()) - time.monotonic())
+
+
+def _files(touched: Path) -> list[Path]:
+    # A folder that is moved in brings its files along without an event for each.
+    if touched.is_dir() and not touched.is_symlink():
+        return [found.path for found in scan(touched)]
+    return [touched]

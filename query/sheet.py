@@ -1,0 +1,72 @@
+"""A ranking as a contact sheet: one picture with the references and the hits in the order of their rank."""
+
+import os
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from simquery.embedders.pictures import decode, open_evidence
+from simquery.query.ranking import Ranking
+
+from simquery.errors import PictureError
+
+__all__ = ["contact_sheet"]
+
+_THUMBNAIL = 160
+_CAPTION = 20
+_GAP = 8
+_COLUMNS = 8
+_PAPER = (255, 255, 255)
+_INK = (40, 40, 40)
+_FRAME = (200, 30, 30)
+
+
+def contact_sheet(ranking: Ranking) -> Image.Image:
+    """Draw a ranking: the references in a red frame first, then rank and distance under each hit.
+
+    Pictures are read from the evidence again; one that is no longer there leaves an empty place that says so.
+    """
+    columns = min(_COLUMNS, max(len(ranking.hits), len(ranking.references)))
+    reference_rows = -(-len(ranking.references) // columns)
+    rows = reference_rows + -(-len(ranking.hits) // columns)
+    width = columns * (_THUMBNAIL + _GAP) + _GAP
+    height = rows * (_THUMBNAIL + _CAPTION + _GAP) + 2 * _GAP
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    for place, reference in enumerate(ranking.references):
+        _place(sheet, divmod(place, columns), reference.path, "reference", framed=True)
+    for place, hit in enumerate(ranking.hits):
+        row, column = divmod(place, columns)
+        _place(sheet, (row + reference_rows, column), _real_path(hit.paths), f"{hit.rank} · {hit.distance:.4g}")
+    return sheet
+
+
+def _place(sheet: Image.Image, position: tuple[int, int], path: Path, caption: str, *, framed: bool = False) -> None:
+    row, column = position
+    left = _GAP + column * (_THUMBNAIL + _GAP)
+    top = _GAP + row * (_THUMBNAIL + _CAPTION + _GAP)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(12)
+    thumbnail = _thumbnail(path)
+    if thumbnail is None:
+        draw.rectangle((left, top, left + _THUMBNAIL, top + _THUMBNAIL), outline=_INK)
+        draw.text((left + 8, top + _THUMBNAIL // 2), "not readable now", _INK, font)
+    else:
+        offset = ((_THUMBNAIL - thumbnail.width) // 2, (_THUMBNAIL - thumbnail.height) // 2)
+        sheet.paste(thumbnail, (left + offset[0], top + offset[1]))
+    if framed:
+        draw.rectangle((left - 3, top - 3, left + _THUMBNAIL + 2, top + _THUMBNAIL + 2), outline=_FRAME, width=3)
+    draw.text((left + 2, top + _THUMBNAIL + 3), caption, _INK, font)
+
+
+def _thumbnail(path: Path) -> Image.Image | None:
+    try:
+        with open_evidence(path) as file:
+            facts, (pixels,) = decode(file, [(_THUMBNAIL, _THUMBNAIL)])
+    except (PictureError, OSError):
+        return None
+    longest = max(facts.width, facts.height)
+    size = (max(1, facts.width * _THUMBNAIL // longest), max(1, facts.height * _THUMBNAIL // longest))
+    return Image.fromarray(pixels).resize(size)
+
+
+def _real_path(paths: tuple[str, ...]) -> Path:
+    return next((Path(path) for path in paths if os.path.exists(path)), Path(paths[0]))  # noqa: PTH110

@@ -1,0 +1,61 @@
+"""The ``simquery`` command: its sub-commands, and the one place where errors become messages and exit codes."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from simquery import __version__
+from simquery.cli.evidence import index, watch
+from simquery.cli.models import models
+from simquery.cli.node import down, status, up
+from simquery.cli.query import query
+from simquery.cluster import FOREIGN_ERRORS, explain
+from simquery.errors import SimqueryError
+
+__all__ = ["cli", "main"]
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="simquery")
+def cli() -> None:
+    """Rank seized pictures by similarity to a few reference pictures.
+
+    \b
+      simquery up                       start the local Elasticsearch
+      simquery index FOLDER             index a folder of pictures
+      simquery query PICTURE            rank them by example
+      simquery down                     stop the local Elasticsearch
+
+    Every setting can be given as SIMQUERY_<NAME> in the environment, or in simquery.toml.
+    """  # noqa: D301
+
+
+for _command in (up, down, status, index, watch, query, models):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        cli.main(arguments, standalone_mode=False)
+    except SimqueryError as error:
+        _fail(str(error), error.exit_code)
+    except FOREIGN_ERRORS as error:
+        explained = explain(error)
+        _fail(str(explained), explained.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("Stopped. What was done so far is stored; the same command goes on from there.", _INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone, as `| head` does
+        sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"simquery: {message}", err=True)
+    sys.exit(code)

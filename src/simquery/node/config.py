@@ -1,0 +1,129 @@
+"""The server's configuration files, as text."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+__all__ = [
+    "LOGGING",
+    "TRANSPORT_KEY",
+    "common_settings",
+    "elasticsearch_yml",
+    "jvm_options",
+    "own_jvm_options",
+]
+
+TRANSPORT_KEY = "transport.p12"
+"""Key and certificate of the port by which nodes talk to each other, in the configuration folder."""
+
+
+def common_settings(modules: Collection[str] | None) -> dict[str, str | bool | int]:
+    """Collect the settings that hold for the server as a program and in a container.
+
+    Parameters
+    ----------
+    modules
+        The server's modules, since a setting of a missing module keeps it from starting; None for all.
+    """
+    settings: dict[str, str | bool | int] = {
+        "cluster.name": "simquery",
+        "node.name": "local",
+        "discovery.type": "single-node",
+        "xpack.security.enabled": True,
+        "xpack.security.autoconfiguration.enabled": False,
+        # Nothing leaves this machine, so certificates would only stand in the way of curl and Kibana.
+        "xpack.security.http.ssl.enabled": False,
+        "action.destructive_requires_name": True,
+        # The defaults are percentages, made for servers: on a workstation's disk that is 95 % full, 50 GB may
+        # be free and indices would turn read-only all the same.
+        "cluster.routing.allocation.disk.watermark.low": "2gb",
+        "cluster.routing.allocation.disk.watermark.high": "1gb",
+        "cluster.routing.allocation.disk.watermark.flood_stage": "512mb",
+    }
+    optional: dict[str, tuple[str, bool]] = {
+        "ingest-geoip": ("ingest.geoip.downloader.enabled", False),  # it would call Elastic
+        "x-pack-ml": ("xpack.ml.enabled", False),
+    }
+    for module, (name, value) in optional.items():
+        if modules is None or module in modules:
+            settings[name] = value
+    return settings
+
+
+def elasticsearch_yml(data: Path, logs: Path, port: int, modules: Collection[str]) -> str:
+    """Write out ``elasticsearch.yml`` for a server on loopback."""
+    settings: Mapping[str, object] = common_settings(modules) | {
+        "path.data": str(data),
+        "path.logs": str(logs),
+        "network.host": "127.0.0.1",
+        "http.port": port,
+        # Nodes believe each other without a password. Without a key that only the server's user can read,
+        # every other user of this machine could speak to the transport port as if he were one.
+        "xpack.security.transport.ssl.enabled": True,
+        "xpack.security.transport.ssl.keystore.path": TRANSPORT_KEY,
+    }
+    # Every JSON value is a YAML value, so paths with blanks and colons need no rules of our own.
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
+    return "\n".join(["# Written by simquery at each start: changes here are lost.", *lines, ""])
+
+
+def jvm_options() -> str:
+    """Write out ``jvm.options`` where the server's own is out of sight (installed by a package)."""
+    # The incubating module makes Lucene compare vectors with the processor's vector instructions.
+    options = (
+        "-XX:+UseG1GC",
+        "-Djava.io.tmpdir=${ES_TMPDIR}",
+        "20-:--add-modules=jdk.incubator.vector",
+        "-XX:+ExitOnOutOfMemoryError",
+    )
+    return "\n".join([*options, ""])
+
+
+def own_jvm_options(heap: str, marker: str) -> str:
+    """Write out the file in ``jvm.options.d``, which has the last word.
+
+    Parameters
+    ----------
+    heap
+        Size of the heap.
+    marker
+        An argument without effect, by which we know our server among other processes.
+    """
+    options = [
+        f"-Xms{heap}",
+        f"-Xmx{heap}",
+        marker,
+        # A heap dump would put the case's vectors on the disk, and Java's own logs would take up to 2 GB.
+        "-XX:-HeapDumpOnOutOfMemoryError",
+        "-Xlog:disable",
+        "-Xlog:all=warning:stderr:utctime,level,tags",
+    ]
+    return "\n".join([*options, ""])
+
+
+LOGGING = """\
+# Written by simquery at each start: changes here are lost.
+status = error
+
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] [%node_name]%marker %m%consoleException%n
+
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = ${sys:es.logs.base_path}${sys:file.separator}${sys:es.logs.cluster_name}.log
+appender.file.filePattern = ${sys:es.logs.base_path}${sys:file.separator}${sys:es.logs.cluster_name}-%i.log.gz
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] [%node_name]%marker %m%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 20MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 5
+
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+rootLogger.appenderRef.file.ref = file
+"""
+"""The file ``log4j2.properties``: one log file, at most 120 MB of them."""

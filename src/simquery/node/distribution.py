@@ -1,0 +1,111 @@
+"""An Elasticsearch on this machine's disk, and how its programs are started.
+
+Elastic's archives and packages bring start scripts, which are what Elastic supports: they are used where they
+exist. The copy that comes through Maven has none, so there Java is started the way the scripts do it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simquery.errors import NodeError
+from simquery.node.java import Jdk
+
+__all__ = ["Distribution", "open_distribution"]
+
+SMALL_JVM = ("-Xms4m", "-Xmx64m", "-XX:+UseSerialGC")
+"""For the programs that start and configure the server, as in Elastic's scripts."""
+
+TOOL_LIBRARIES = {
+    "keystore": "lib/tools/keystore-cli",
+    "certutil": "modules/x-pack-core,modules/x-pack-security,lib/tools/security-cli",
+}
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The files of one Elasticsearch, where they came from, and their version."""
+
+    home: Path
+    source: str
+    version: str
+
+    @property
+    def bundled_jdk(self) -> Path | None:
+        """The Java that came with it, if any."""
+        for folder in ("jdk", "jdk.app/Contents/Home"):
+            if (self.home / folder / "bin" / "java").is_file():
+                return self.home / folder
+        return None
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """Names of its modules."""
+        folder = self.home / "modules"
+        return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+
+    def server_command(self, jdk: Jdk, pid_file: Path) -> list[str]:
+        """Build the command that starts the server and returns once it runs in the background."""
+        script = self.home / "bin" / "elasticsearch"
+        if script.is_file():
+            return [str(script), "-d", "-p", str(pid_file)]
+        libraries = self.home / "lib" / "tools" / "server-launcher" / "*"
+        launcher = "org.elasticsearch.server.launcher.ServerLauncher"
+        return [str(jdk.binary), *SMALL_JVM, "-cp", str(libraries), launcher, "-d", "-p", str(pid_file)]
+
+    def tool_command(self, tool: str, jdk: Jdk, config: Path, *arguments: str) -> list[str]:
+        """Build the command for one of the server's tools, ``keystore`` or ``certutil``."""
+        script = self.home / "bin" / f"elasticsearch-{tool}"
+        if script.is_file():
+            return [str(script), *arguments]
+        properties = {
+            "cli.name": tool,
+            "cli.script": str(script),
+            "cli.libs": TOOL_LIBRARIES[tool],
+            "es.path.home": str(self.home),
+            "es.path.conf": str(config),
+            "es.distribution.type": "tar",
+            "es.java.type": "ES_JAVA_HOME",
+        }
+        return [
+            str(jdk.binary),
+            *SMALL_JVM,
+            *(f"-D{name}={value}" for name, value in properties.items()),
+            "-cp",
+            f"{self.home}/lib/*:{self.home}/lib/cli-launcher/*",
+            "org.elasticsearch.launcher.CliToolLauncher",
+            *arguments,
+        ]
+
+    def environment(self, jdk: Jdk, config: Path, tmp: Path, outer: Mapping[str, str]) -> dict[str, str]:
+        """Choose the environment of these commands: of the caller's only the language and PATH."""
+        kept = {name: outer[name] for name in ("LANG", "LC_ALL", "PATH", "TZ") if name in outer}
+        return kept | {
+            "HOME": str(tmp),
+            "ES_HOME": str(self.home),
+            "ES_PATH_CONF": str(config),
+            "ES_JAVA_HOME": str(jdk.home),
+            "JAVA_HOME": str(jdk.home),
+            "JAVA": str(jdk.binary),
+            "JAVA_TYPE": "ES_JAVA_HOME",
+            "ES_DISTRIBUTION_TYPE": "tar",
+            "ES_JAVA_OPTS": "",
+            "ES_TMPDIR": str(tmp),
+            "LIBFFI_TMPDIR": str(tmp),
+        }
+
+
+def open_distribution(home: Path, source: str) -> Distribution:
+    """Look at a folder that should hold Elasticsearch.
+
+    Raises
+    ------
+    NodeError
+        When it does not.
+    """
+    for jar in home.glob("lib/elasticsearch-*.jar"):
+        found = re.fullmatch(r"elasticsearch-(\d+\.\d+\.\d+)(?:-\w+)?\.jar", jar.name)
+        if found:
+            return Distribution(home, source, found[1])
+    raise NodeError(f"'{home}' holds no Elasticsearch: there is no lib/elasticsearch-<version>.jar in it.")

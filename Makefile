@@ -12,13 +12,14 @@ ifneq ($(wildcard $(SHARED)/weights),)
 export SIMQUERY_WEIGHTS_DIR ?= $(SHARED)/weights
 endif
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format docs clean
 
 help:
 	@echo "make demo    set up, index an evidence folder, watch it, query it, draw the results"
 	@echo "make test    set up, run all tests against a real Elasticsearch of their own"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  let ruff format the code"
+	@echo "make docs    write docs/cli.md anew"
 	@echo "make clean   remove the environment and caches of this checkout"
 
 $(READY): pyproject.toml
@@ -38,15 +39,18 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	@# mypy cannot follow the import hook of an editable install: it reads a copy as users install it.
-	@rm -rf $(TYPED)
+	@# Nothing static can follow the import hook of an editable install: it reads a copy as users install it.
+	@rm -rf $(TYPED) build
 	$(BIN)/python -m pip install --quiet --no-deps --target $(TYPED) .
+	PYTHONPATH=$(TYPED) $(BIN)/lint-imports
 	MYPYPATH=$(TYPED) $(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	$(BIN)/python -m simquery.cli.reference > docs/cli.md
 
 clean:
 	rm -rf $(VENV) .cache build demo-result .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -5,6 +5,7 @@ import hashlib
 import json
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ class KerasEmbedder:
         return np.asarray(self._features(batch), dtype=np.float32)
 
 
-def application_embedder(network: Network, layer: str | None, weights_dir: Path | None) -> KerasEmbedder:
+def application_embedder(
+    network: Network, layer: str | None, weights_dir: Path | None, file: Path | None = None
+) -> KerasEmbedder:
     """Embedder of a network of `keras.applications`, with weights from this machine or Keras' own download.
 
     Parameters
@@ -76,6 +79,8 @@ def application_embedder(network: Network, layer: str | None, weights_dir: Path 
         Another layer to cut it at than the network's own, by its Keras name.
     weights_dir
         Folder to look for weights in first.
+    file
+        Weights file to use instead of looking for one.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def application_embedder(network: Network, layer: str | None, weights_dir: Path 
     load_tensorflow()
     import keras  # noqa: PLC0415
 
-    file = find_weights(network, weights_dir)
+    file = file or find_weights(network, weights_dir)
     build = getattr(keras.applications, network.application)
     arguments = dict(network.arguments) | {"include_top": network.include_top}
     if not network.include_top:
@@ -96,8 +101,10 @@ def application_embedder(network: Network, layer: str | None, weights_dir: Path 
         model = _download(network, lambda: build(weights="imagenet", **arguments), weights_dir)
     else:
         try:
-            model = build(weights=str(file), **arguments)
-        except (ValueError, OSError, KeyError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # of layers that the file has no weights for
+                model = build(weights=str(file), **arguments)
+        except (ValueError, OSError, KeyError, UserWarning) as error:
             raise WeightsError(
                 f"'{file}' does not hold the weights of '{network.name}': {_first_line(error)}"
             ) from error

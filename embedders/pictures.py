@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 
@@ -24,6 +25,7 @@ __all__ = [
     "NotAPictureError",
     "PictureFacts",
     "decode",
+    "is_picture_name",
     "open_evidence",
     "sha256_of",
 ]
@@ -36,6 +38,9 @@ MAX_PIXELS = 178_956_970
 
 _MAX_16_BIT = 65535.0
 _WHITE = (255, 255, 255, 255)
+
+# Formats that Pillow knows by name only or hands to another program (Ghostscript): hostile input must not reach that.
+_NOT_DECODED = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"})
 
 # What Pillow's decoders raise for broken files, depending on the format.
 _BROKEN = (
@@ -95,6 +100,11 @@ def sha256_of(file: BufferedReader) -> str:
     return digest
 
 
+def is_picture_name(path: Path) -> bool:
+    """Whether a file is named as a picture of a format that `decode` reads."""
+    return Image.registered_extensions().get(path.suffix.lower()) in _formats()
+
+
 def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[PictureFacts, list[NDArray[np.uint8]]]:
     """Decode a picture once and bring it to several input sizes.
 
@@ -121,7 +131,7 @@ def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[Pict
         When it is a picture, but a broken or a too large one; the message is the reason.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=_formats()) as image:
             image_format = image.format or "unknown"
             turn = _TURNS.get(_orientation(image))
             rgb = _to_rgb(image)
@@ -136,6 +146,12 @@ def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[Pict
         raise PictureError("too large for the memory of this machine") from None
     except _BROKEN as error:
         raise PictureError(f"broken picture: {str(error).rstrip('.') or type(error).__name__}") from None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _NOT_DECODED)
 
 
 def _orientation(image: Image.Image) -> int:

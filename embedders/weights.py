@@ -1,13 +1,20 @@
-"""Where the weights of a Keras network come from: the user's folder, Keras' cache, or a download by Keras."""
+"""Where the weights of a Keras network come from: the user's folder, Keras' cache, or a download by Keras.
+
+And how they reach a machine without internet: `export_weights` on a connected one, `import_weights` there.
+"""
 
 import os
+import shutil
 from pathlib import Path
 
 from simquery.embedders.networks import Network
 
 from simquery.errors import WeightsError
 
-__all__ = ["find_weights", "keras_cache", "missing_weights"]
+__all__ = ["export_weights", "find_weights", "import_weights", "keras_cache", "missing_weights", "stated_fingerprint"]
+
+_KERAS_3_SUFFIX = ".weights.h5"
+_FINGERPRINT_SUFFIX = ".fingerprint"
 
 
 def find_weights(network: Network, weights_dir: Path | None) -> Path | None:
@@ -20,8 +27,8 @@ def find_weights(network: Network, weights_dir: Path | None) -> Path | None:
     """
     if weights_dir is not None and not weights_dir.is_dir():
         raise WeightsError(f"SIMQUERY_WEIGHTS_DIR names '{weights_dir}', which is not a folder.")
-    candidates = [weights_dir / name for name in network.weights_files] if weights_dir else []
-    candidates.append(keras_cache() / network.keras_file)
+    folders = [weights_dir, keras_cache()] if weights_dir else [keras_cache()]
+    candidates = (folder / name for folder in folders for name in network.weights_files)
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -32,16 +39,52 @@ def keras_cache() -> Path:
 
 
 def missing_weights(network: Network, weights_dir: Path | None, why: str) -> WeightsError:
-    """Error that says exactly which file to bring, and where to put it."""
-    folder = weights_dir or "a folder named by SIMQUERY_WEIGHTS_DIR"
+    """Error that says exactly which file to bring, and how."""
     return WeightsError(
-        f"The weights of '{network.name}' are not on this machine, and downloading them failed ({why}). On a connected"
-        f" machine run: python -c 'import keras; keras.applications.{network.application}("
-        f"{_call_arguments(network)})'. Then bring ~/.keras/models/{network.keras_file} and put it into {folder}."
-        " The model 'mini' needs no download: --model mini."
+        f"The weights of '{network.name}' are not on this machine, and downloading them failed ({why})."
+        f" On a connected machine run 'simquery models fetch {network.name} --to FOLDER', bring"
+        f" FOLDER/{network.keras_file} here and run 'simquery models add {network.name} FILE' (or put it into {weights_dir or keras_cache()})."
+        " The model 'mini' needs no weights of its own: --model mini starts now."
     )
 
 
-def _call_arguments(network: Network) -> str:
-    arguments = {**network.arguments, "include_top": network.include_top}
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+def export_weights(network: Network, file: Path, fingerprint: str, folder: Path) -> Path:
+    """Copy a weights file into a folder to be carried away, with the embedder's fingerprint beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / _file_name(network, file)
+    _copy(file, target)
+    _fingerprint_file(target).write_text(fingerprint + "\n", encoding="ascii")
+    return target
+
+
+def stated_fingerprint(file: Path) -> str | None:
+    """Fingerprint that `export_weights` wrote beside a file, or None."""
+    beside = _fingerprint_file(file)
+    return beside.read_text(encoding="ascii").strip() if beside.is_file() else None
+
+
+def import_weights(network: Network, file: Path, weights_dir: Path | None) -> Path:
+    """Copy a weights file to where `find_weights` looks: the user's folder, or else Keras' cache."""
+    folder = weights_dir or keras_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / _file_name(network, file)
+    _copy(file, target)
+    return target
+
+
+def _file_name(network: Network, file: Path) -> str:
+    # Keras tells its two file formats apart by the name alone.
+    own, of_keras = network.weights_files
+    return own if file.name.endswith(_KERAS_3_SUFFIX) else of_keras
+
+
+def _fingerprint_file(file: Path) -> Path:
+    return file.with_name(file.name + _FINGERPRINT_SUFFIX)
+
+
+def _copy(file: Path, target: Path) -> None:
+    if target.exists() and target.samefile(file):
+        return
+    partial = target.with_name(target.name + ".partial")
+    shutil.copyfile(file, partial)
+    partial.replace(target)

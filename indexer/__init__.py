@@ -1,7 +1,7 @@
 """From files to documents: candidates, reading, the run that embeds and stores them, the ledger, the watcher."""
 
 from simquery.indexer.candidates import Candidate, check_folder, scan
-from simquery.indexer.ledger import Entry, Ledger, Status, display_path
+from simquery.indexer.ledger import Entry, Ledger, Status
 from simquery.indexer.run import Counts, Indexer
 from simquery.indexer.watching import Watcher
 
@@ -14,6 +14,5 @@ __all__ = [
     "Status",
     "Watcher",
     "check_folder",
-    "display_path",
     "scan",
 ]

@@ -15,8 +15,9 @@ from simquery.indexer.candidates import Candidate
 from simquery.indexer.writing import bulk
 
 from simquery import __version__
+from simquery.paths import display_path
 
-__all__ = ["Entry", "Ledger", "Status", "display_path"]
+__all__ = ["Entry", "Ledger", "Status"]
 
 
 class Status(StrEnum):
@@ -107,11 +108,6 @@ class Ledger:
             "_id": _entry_id(entry.candidate.path),
             "_source": _document(entry),
         }
-
-
-def display_path(path: Path) -> str:
-    r"""Path as text: bytes that are not UTF-8 are shown as ``\xNN``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _entry_id(path: Path) -> str:

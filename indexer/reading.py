@@ -3,16 +3,23 @@
 import os
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
 
-from PIL import Image
 from simquery.embedders.embedder import Pixels
-from simquery.embedders.pictures import NotAPictureError, PictureFacts, decode, open_evidence, sha256_of
+from simquery.embedders.pictures import (
+    NotAPictureError,
+    PictureFacts,
+    decode,
+    is_picture_name,
+    open_evidence,
+    sha256_of,
+)
 from simquery.indexer.candidates import Candidate
 
 from simquery.errors import PictureError
 
-__all__ = ["Obstacle", "hash_file", "read_picture"]
+__all__ = ["Obstacle", "hash_file", "obstacle", "read_picture"]
+
+_CHANGED = "changed while it was read"
 
 
 @dataclass(frozen=True)
@@ -35,23 +42,34 @@ def hash_file(candidate: Candidate) -> str | Obstacle:
     try:
         with open_evidence(candidate.path) as file:
             digest = sha256_of(file)
-            return Obstacle("changed while it was read") if _changed(file, candidate) else digest
+            return Obstacle(_CHANGED) if _changed(file, candidate) else digest
     except OSError as error:
         return _unread(error)
 
 
-def read_picture(candidate: Candidate, size: tuple[int, int]) -> tuple[PictureFacts, Pixels] | Obstacle:
-    """Facts of a picture, and its pixels at ``size`` (height, width) as uint8 of shape (height, width, 3)."""
+def read_picture(candidate: Candidate, size: tuple[int, int]) -> tuple[PictureFacts, Pixels] | PictureError:
+    """Facts of a picture, and its pixels at ``size`` (height, width) as uint8 of shape (height, width, 3).
+
+    An error is returned, not raised: it concerns every path with the same content, see `obstacle`.
+    """
     try:
         with open_evidence(candidate.path) as file:
             facts, (pixels,) = decode(file, [size])
-            return Obstacle("changed while it was read") if _changed(file, candidate) else (facts, pixels)
-    except NotAPictureError as error:
-        return _not_a_picture(candidate, str(error))
+            return PictureError(_CHANGED) if _changed(file, candidate) else (facts, pixels)
     except PictureError as error:
-        return Obstacle(str(error))
+        return error
     except OSError as error:
-        return _unread(error)
+        return PictureError(_unread(error).reason)
+
+
+def obstacle(candidate: Candidate, error: PictureError) -> Obstacle:
+    """What an error in the content means for one of its paths: text is no loss unless it is named as a picture."""
+    if not isinstance(error, NotAPictureError):
+        return Obstacle(str(error))
+    named_as_picture = is_picture_name(candidate.path)
+    if candidate.size == 0:
+        return Obstacle("empty file (0 bytes)", skipped=not named_as_picture)
+    return Obstacle(f"{error}, in spite of its name") if named_as_picture else Obstacle(str(error), skipped=True)
 
 
 def _changed(file: BufferedReader, candidate: Candidate) -> bool:
@@ -63,11 +81,3 @@ def _unread(error: OSError) -> Obstacle:
     if isinstance(error, FileNotFoundError):
         return Obstacle("vanished before it could be read")
     return Obstacle(f"cannot be read: {error.strerror}")
-
-
-def _not_a_picture(candidate: Candidate, reason: str) -> Obstacle:
-    suffix = Path(candidate.path).suffix.lower()
-    named_as_picture = suffix in Image.registered_extensions()
-    if candidate.size == 0:
-        return Obstacle("empty file (0 bytes)", skipped=not named_as_picture)
-    return Obstacle(f"{reason}, in spite of its name" if named_as_picture else reason, skipped=not named_as_picture)

@@ -1,5 +1,6 @@
 """One pass over candidates: hash, decode, embed, store, and an entry in the ledger for each of them."""
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,11 +15,16 @@ from simquery.embedders import Embedder, Pixels
 from simquery.embedders.pictures import PictureFacts
 from simquery.indexer.candidates import Candidate
 from simquery.indexer.images import Images, Occurrence, image_document, is_usable
-from simquery.indexer.ledger import Entry, Ledger, Status, display_path
-from simquery.indexer.reading import Obstacle, hash_file, read_picture
+from simquery.indexer.ledger import Entry, Ledger, Status
+from simquery.indexer.reading import Obstacle, hash_file, obstacle, read_picture
 from simquery.mappings import install_templates, open_files_index, open_images_index
 
+from simquery.errors import PictureError
+from simquery.paths import display_path
+
 __all__ = ["Counts", "Indexer"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -120,8 +126,8 @@ class Indexer:
         firsts = [paths[0] for paths in copies.values()]
         outcomes = readers.map(lambda candidate: read_picture(candidate, self._embedder.input_size), firsts)
         for (content, paths), outcome in zip(copies.items(), outcomes, strict=True):
-            if isinstance(outcome, Obstacle):
-                batch.obstacles.update(dict.fromkeys(paths, outcome))
+            if isinstance(outcome, PictureError):
+                batch.obstacles.update((path, obstacle(path, outcome)) for path in paths)
             else:
                 batch.pictures[content] = (paths[0], *outcome)
 
@@ -145,6 +151,7 @@ class Indexer:
                 entry = Entry(candidate, status, content, models=(self._embedder.name,))
             entries.append(entry.following(previous))
         self._ledger.record(entries)
+        logger.debug("stored %d entries, %d new pictures", len(entries), len(documents))
         self.counts.unchanged += batch.unchanged
         for entry in entries:
             self.counts.add(entry.status)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simquery.paths import display_path
+
 __all__ = ["Hit", "Ranking", "Reference"]
 
 
@@ -56,7 +58,9 @@ class Ranking:
             "k": self.k,
             "collection_size": self.collection_size,
             "took_ms": self.took_ms,
-            "references": [{"path": str(reference.path), "sha256": reference.sha256} for reference in self.references],
+            "references": [
+                {"path": display_path(reference.path), "sha256": reference.sha256} for reference in self.references
+            ],
             "hits": [
                 {"rank": hit.rank, "distance": hit.distance, "sha256": hit.sha256, "paths": list(hit.paths)}
                 for hit in self.hits

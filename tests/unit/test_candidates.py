@@ -2,9 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
+from simquery.indexer import check_folder, scan
 
 from simquery.errors import FolderError
-from simquery.indexer import check_folder, scan
 from tests.conftest import save_picture, unprivileged
 
 

@@ -3,12 +3,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 
 import pytest
+from simquery.indexer import Watcher, check_folder
 
 from simquery.errors import FolderError
-from simquery.indexer import Watcher, check_folder
 from tests.conftest import save_picture
 
 SETTLE = 0.2
@@ -30,6 +30,12 @@ class Reported:
 
     def take(self, count: int) -> list[str]:
         return [self._names.get(timeout=PATIENCE) for _ in range(count)]
+
+    def within(self, seconds: float) -> list[str]:
+        try:
+            return [self._names.get(timeout=seconds)]
+        except Empty:
+            return []
 
     def rest(self) -> list[str]:
         self._thread.join(PATIENCE)
@@ -61,14 +67,10 @@ def test_a_file_that_still_grows_is_not_reported_yet(tmp_path: Path) -> None:
         growing.write(b"half")
         growing.flush()
         save_picture(tmp_path / "whole.png")
-        size = {"growing.bin": 4}
-        while "whole.png" not in size:
+        while not (names := reported.within(SETTLE / 4)):
             growing.write(b"more")
             growing.flush()
-            try:
-                size[reported._names.get(timeout=SETTLE / 4)] = 0
-            except Exception:  # noqa: S112  (nothing yet: grow on)
-                continue
+        assert names == ["whole.png"]
         growing.close()
         assert reported.take(1) == ["growing.bin"]
 

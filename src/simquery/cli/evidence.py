@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from simquery.cli.options import TO_PEOPLE, command, json_option, open_cluster
+from simquery.cli.options import TO_PEOPLE, command, json_option, open_cluster, say
 from simquery.embedders import build_embedder
 from simquery.indexer import Counts, Indexer, Watcher, check_folder, scan
 from simquery.settings import Settings
@@ -60,11 +60,11 @@ def watch(settings: Settings, folder: Path, *, as_json: bool) -> None:
         with Watcher(folder) as watcher:
             with _progress(folder) as show:
                 indexer.index(scan(folder), show)
-            TO_PEOPLE.print(f"{_described(indexer.counts)}. Watching '{folder}'; stop with Ctrl-C.", highlight=False)
+            say(f"{_described(indexer.counts)}. Watching '{folder}'; stop with Ctrl-C.")
             with _stopping(watcher.stop):
                 for files in watcher.complete():
                     indexer.index(files, lambda _: None)
-                    TO_PEOPLE.print(_described(indexer.counts), highlight=False)
+                    say(_described(indexer.counts))
     _summarise(indexer.counts, time.monotonic() - started, as_json=as_json)
 
 
@@ -110,4 +110,4 @@ def _summarise(counts: Counts, seconds: float, *, as_json: bool) -> None:
         click.echo(json.dumps({**dataclasses.asdict(counts), "seconds": round(seconds, 3)}))
     else:
         rate = counts.seen / seconds if seconds else 0.0
-        TO_PEOPLE.print(f"{_described(counts)} in {seconds:.1f} s ({rate:.1f} files/s).", highlight=False)
+        say(f"{_described(counts)} in {seconds:.1f} s ({rate:.1f} files/s).")

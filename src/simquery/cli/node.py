@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from simquery.cli.options import OUTPUT, TO_PEOPLE, command, json_option, open_cluster
+from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
 from simquery.cluster import connect
 from simquery.mappings import case_indices, install_templates
 from simquery.node import LocalNode
@@ -24,10 +24,10 @@ def up(settings: Settings) -> None:
     With SIMQUERY_URL set, the cluster there is checked and used instead. The index templates are installed either way.
     """
     if settings.url is None:
-        LocalNode(settings).up(lambda line: TO_PEOPLE.print(line, highlight=False))
+        LocalNode(settings).up(say)
     with open_cluster(settings) as client:
         install_templates(client)
-        TO_PEOPLE.print(f"Ready: {client.transport.node_pool.get().base_url}", highlight=False)
+        say(f"Ready: {client.transport.node_pool.get().base_url}")
 
 
 @click.command(epilog="Example:  simquery down")
@@ -35,7 +35,7 @@ def up(settings: Settings) -> None:
 def down(settings: Settings) -> None:
     """Stop the local node; its data stays."""
     stopped = LocalNode(settings).down()
-    TO_PEOPLE.print("Stopped; the data stays." if stopped else "The local node was not running.")
+    say("Stopped; the data stays." if stopped else "The local node was not running.")
 
 
 @click.command(epilog="Example:  simquery status --json")

@@ -17,7 +17,7 @@ from simquery.errors import ClusterUnreachableError
 from simquery.node import LocalNode
 from simquery.settings import Settings, load_settings
 
-__all__ = ["OUTPUT", "TO_PEOPLE", "command", "json_option", "open_cluster"]
+__all__ = ["OUTPUT", "TO_PEOPLE", "command", "json_option", "open_cluster", "say"]
 
 _WIDE = 10_000
 
@@ -67,6 +67,11 @@ def open_cluster(settings: Settings) -> Elasticsearch:
     username, password = node.credentials()
     own = {"url": AnyHttpUrl(status.url), "username": username, "password": password, "api_key": None}
     return connect(settings.model_copy(update=own))
+
+
+def say(text: str) -> None:
+    """Tell people something, on one line of stderr, as it is: a path may hold what looks like markup."""
+    TO_PEOPLE.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _configure_output(*, verbose: bool, quiet: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from simquery.cli.options import OUTPUT, TO_PEOPLE, command, json_option, open_cluster
+from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
 from simquery.distances import DISTANCES, Distance
 from simquery.embedders import build_embedder, check_model_name
 from simquery.errors import SettingsError
@@ -19,7 +19,9 @@ _NAMES = {name: distance for distance in DISTANCES.values() for name in (distanc
 
 @click.command(epilog="Example:  simquery query suspect.jpg --distance modified -k 100 --sheet hits.png")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
-@click.option("--distance", type=click.Choice(list(_NAMES)), default="cosine", show_default=True)
+@click.option(
+    "--distance", type=click.Choice(list(_NAMES)), default="cosine", show_default=True, help="What compares vectors."
+)
 @click.option("-k", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many hits.")
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the hits into this picture.")
 @json_option
@@ -53,4 +55,4 @@ def _save(ranking: Ranking, sheet: Path) -> None:
         contact_sheet(ranking).save(sheet)
     except (OSError, ValueError) as error:
         raise SettingsError(f"The sheet '{sheet}' cannot be written: {error}.") from None
-    TO_PEOPLE.print(f"Drawn into '{sheet}'.", highlight=False)
+    say(f"Drawn into '{sheet}'.")

@@ -1,0 +1,269 @@
+"""What ``make demo`` runs: simquery from an evidence folder to a picture of the ranked result.
+
+Everything happens through the ``simquery`` command, as a user would give it. The server and its data are gone at the
+end, after a failure and after Ctrl-C too; what is left to look at lies in ``demo-result``. With ``SIMQUERY_URL`` set
+it is that cluster which is used, and which keeps the case.
+"""
+
+import hashlib
+import json
+import os
+import queue
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from evidence import Evidence, build, drop, shows
+
+_ROOT = Path(__file__).resolve().parent.parent
+_RESULT = Path("demo-result")
+_EVIDENCE = _RESULT / "evidence"
+_QUERIES = {"chelsea.png": "cosine", "coffee.png": "modified"}
+_HITS = 12
+_TOP = 10
+_SECONDS_TO_NOTICE = 180.0
+_SECONDS_TO_END = 90.0
+_INTERRUPTED = 130
+
+
+class DemoError(Exception):
+    """A step failed, or its result makes no sense."""
+
+
+@dataclass(frozen=True)
+class Simquery:
+    """The ``simquery`` command beside this Python, with settings of its own.
+
+    Every command gets a session of its own, so that Ctrl-C in the terminal reaches this program alone, which then
+    ends the command in its own way, once.
+    """
+
+    settings: Mapping[str, str]
+
+    def run(self, *arguments: str | Path) -> None:
+        """Run a command; what it prints is seen."""
+        with self.started(*arguments) as process:
+            _check_exit(process)
+
+    def read(self, *arguments: str | Path, save: Path | None = None) -> Any:
+        """Run a command and return the JSON that it prints; ``save`` keeps that in a file as well."""
+        with self.started(*arguments, stdout=subprocess.PIPE, save=save) as process:
+            output, _ = process.communicate()
+            _check_exit(process)
+        if save is not None:
+            save.write_text(output, encoding="utf-8")
+        return json.loads(output)
+
+    @contextmanager
+    def started(
+        self, *arguments: str | Path, save: Path | None = None, **streams: int
+    ) -> Iterator["subprocess.Popen[str]"]:
+        """Start a command, and end it at the end of the block if it still runs."""
+        words = ["simquery", *map(str, arguments)]
+        print(f"$ {shlex.join(words)}" + (f" > {save}" if save else ""))
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("simquery"), *words[1:]],
+            env={**os.environ, **self.settings},
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            **streams,
+        )
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def main() -> int:
+    """Run the demo and return its exit code."""
+    started = time.monotonic()
+    os.chdir(_ROOT)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in step with what the commands print
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        evidence = _make_evidence()
+        with _server() as simquery:
+            _index(simquery, evidence)
+            dropped = _watch(simquery, evidence)
+            for photograph, distance in _QUERIES.items():
+                _query(simquery, evidence.folder / "photographs" / photograph, distance, dropped[photograph])
+            _say("What the cluster holds now")
+            simquery.run("status")
+    except DemoError as error:
+        print(f"\nThe demo failed: {error}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return _INTERRUPTED
+    _say(f"Done in {time.monotonic() - started:.0f} s")
+    for sheet in sorted(_RESULT.glob("*.png")):
+        print(f"ranked result: {sheet}")
+    print(f"evidence:      {evidence.folder}, described in {evidence.folder / 'SOURCES.md'}")
+    return 0
+
+
+def _make_evidence() -> Evidence:
+    _say(f"Evidence: photographs, variants of them, generated scenes, damaged files, in {_EVIDENCE}")
+    shutil.rmtree(_RESULT, ignore_errors=True)
+    evidence = build(_EVIDENCE)
+    pictures = evidence.count("indexed") + evidence.count("duplicate")
+    print(f"{pictures} pictures; SOURCES.md says which are which")
+    return evidence
+
+
+@contextmanager
+def _server() -> Iterator[Simquery]:
+    """Start the local node with data of its own, or use the cluster of ``SIMQUERY_URL``; stop what was started."""
+    is_local = not os.environ.get("SIMQUERY_URL")
+    home = Path(tempfile.mkdtemp(prefix="simquery-demo-"))
+    home.chmod(0o711)  # started by root, the server runs as another user, who has to come through
+    simquery = Simquery(
+        {
+            "SIMQUERY_HOME": str(home),
+            "SIMQUERY_CASE": os.environ.get("SIMQUERY_CASE") or "demo",
+            "SIMQUERY_MODEL": os.environ.get("SIMQUERY_MODEL") or "mini",
+            "SIMQUERY_HEAP": os.environ.get("SIMQUERY_HEAP") or "512m",
+        }
+    )
+    _say("Server" if is_local else "The cluster that SIMQUERY_URL names")
+    for name, value in simquery.settings.items():
+        print(f"$ export {name}={shlex.quote(value)}")
+    try:
+        simquery.run("up")
+        yield simquery
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C would leave the server behind
+        if is_local:
+            _say("Stopping the server, removing its data")
+            simquery.run("down")
+        shutil.rmtree(home)
+
+
+def _index(simquery: Simquery, evidence: Evidence) -> None:
+    _say("Indexing")
+    counts = simquery.read("index", evidence.folder, "--json")
+    print(", ".join(f"{value} {name}" for name, value in counts.items()))
+    # A cluster that has seen another demo knows these contents from there: they count as duplicates.
+    pictures = evidence.count("indexed") + evidence.count("duplicate")
+    _check(counts["indexed"] + counts["duplicate"] == pictures, f"{pictures} pictures should have been indexed")
+    _check(counts["duplicate"] >= evidence.count("duplicate"), "the copy was not recognised as a duplicate")
+    for status in ("unreadable", "skipped"):
+        _check(counts[status] == evidence.count(status), f"{evidence.count(status)} files should be {status}")
+
+
+def _watch(simquery: Simquery, evidence: Evidence) -> dict[str, Path]:
+    """Drop a new variant of each query's photograph in while ``watch`` runs, and return their paths."""
+    _say("Watching: what comes in from now on is indexed as it comes")
+    with simquery.started("watch", evidence.folder, stderr=subprocess.PIPE) as process:
+        lines = _lines(process.stderr)
+        known = _indexed(_wait_for(lines, lambda line: "Watching" in line))
+        dropped = {}
+        for photograph in _QUERIES:
+            dropped[photograph] = drop(evidence.folder / "dropped", photograph)
+            print(f"(dropped in: {dropped[photograph]})")
+        _wait_for(lines, lambda line: _indexed(line) >= known + len(dropped))
+        process.send_signal(signal.SIGTERM)
+        _wait_for(lines, lambda line: " in " in line)
+        process.wait(_SECONDS_TO_END)
+        _check_exit(process)
+    return dropped
+
+
+def _query(simquery: Simquery, photograph: Path, distance: str, dropped: Path) -> None:
+    name = f"{photograph.stem}-{distance}"
+    _say(f"Pictures like {photograph.name}, by {distance} distance")
+    query = ("query", photograph, "--distance", distance, "-k", str(_HITS))
+    simquery.run(*query, "--sheet", _RESULT / f"{name}.png")
+    hits = simquery.read(*query, "--json", save=_RESULT / f"{name}.json")["hits"]
+
+    content = _sha256(photograph)
+    own = [hit for hit in hits[:_TOP] if hit["sha256"] != content and shows(Path(hit["paths"][0])) == photograph.stem]
+    print(f"{len(own)} of the first {_TOP} are variants of {photograph.name}")
+    _check(hits[0]["sha256"] == content, f"{photograph.name} is not the most similar to itself")
+    _check(len(own) > _TOP / 2, "most of the first hits are other pictures")
+    found = [hit for hit in hits if hit["sha256"] == _sha256(dropped)]
+    _check(bool(found) and str(dropped.absolute()) in found[0]["paths"], f"{dropped} was not found")
+    print(f"{dropped.name}, dropped in a moment ago, has rank {found[0]['rank']}")
+
+
+def _lines(stream: IO[str] | None) -> "queue.SimpleQueue[str | None]":
+    """Print the lines of a stream as they come, and queue them; None is its end."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def follow() -> None:
+        for line in stream or ():
+            print(line, end="")
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=follow, daemon=True).start()
+    return lines
+
+
+def _wait_for(lines: "queue.SimpleQueue[str | None]", wanted: Callable[[str], bool]) -> str:
+    """Take lines until the wanted one has come, and return it."""
+    latest = time.monotonic() + _SECONDS_TO_NOTICE
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, latest - time.monotonic()))
+        except queue.Empty:
+            raise DemoError(f"watch did not react within {_SECONDS_TO_NOTICE:.0f} s") from None
+        if line is None:
+            raise DemoError("watch ended before it should have")
+        if wanted(line):
+            return line
+
+
+def _indexed(line: str) -> int:
+    """How many pictures a line of ``watch`` says are indexed; 0 when it speaks of something else."""
+    found = re.match(r"([\d,]+) indexed", line)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def _check_exit(process: "subprocess.Popen[str]") -> None:
+    code = process.wait()
+    _check(code == 0, f"the command ended with exit code {code}")
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a command that still runs: politely, and then not."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _check(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise DemoError(complaint)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _say(step: str) -> None:
+    print(f"\n== {step}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""The reference of all commands, docs/cli.md, made of what ``--help`` says: ``python -m simquery.cli.reference``."""
+
+import click
+
+from simquery.cli.main import cli
+
+__all__ = ["all_commands", "command_reference"]
+
+_WIDTH = 100
+
+
+def command_reference() -> str:
+    """Markdown with the help of every command."""
+    sections = ["# Commands\n", "Made by `make docs` from what `--help` prints.\n", _section(cli, "simquery")]
+    sections += [_section(command, name) for name, command in sorted(all_commands(cli, "simquery").items())]
+    return "\n".join(sections)
+
+
+def all_commands(group: click.Group, name: str) -> dict[str, click.Command]:
+    """Every command that does something, below a group, by its full name."""
+    found: dict[str, click.Command] = {}
+    for part, command in group.commands.items():
+        full = f"{name} {part}"
+        found |= all_commands(command, full) if isinstance(command, click.Group) else {full: command}
+    return found
+
+
+def _section(command: click.Command, name: str) -> str:
+    context = click.Context(command, info_name=name, max_content_width=_WIDTH, terminal_width=_WIDTH)
+    return f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
+
+
+if __name__ == "__main__":
+    click.echo(command_reference(), nl=False)

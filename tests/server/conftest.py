@@ -1,0 +1,94 @@
+"""A real Elasticsearch for the server tests: the local node, in a home of its own."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from elasticsearch import Elasticsearch
+from pydantic import AnyHttpUrl
+from simquery.embedders import Embedder, build_embedder
+from simquery.indexer import Counts, Indexer, check_folder, scan
+from simquery.mappings import install_templates
+
+from simquery.cluster import connect
+from simquery.node import LocalNode
+from simquery.settings import Settings
+from tests.conftest import WEIGHTS
+
+MODEL = os.environ.get("SIMQUERY_TEST_MODEL", "mini")
+
+# Where it is set, the node there is used and left running: for working on the tests.
+KEPT_HOME = os.environ.get("SIMQUERY_TEST_HOME")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.server)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Settings]:
+    """Settings that lead to a running cluster."""
+    home = Path(KEPT_HOME or tempfile.mkdtemp(prefix="simquery-test-"))
+    home.chmod(0o711)
+    base = Settings(home=home, heap="1g")
+    node = LocalNode(base)
+    try:
+        node.up(print)
+        username, password = node.credentials()
+        own = {"url": AnyHttpUrl(node.status().url or ""), "username": username, "password": password, "model": MODEL}
+        yield base.model_copy(update=own)
+    finally:
+        if not KEPT_HOME:
+            node.down()
+            shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def client(cluster: Settings) -> Iterator[Elasticsearch]:
+    with connect(cluster) as client:
+        install_templates(client)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    return build_embedder(Settings(model=MODEL, weights_dir=WEIGHTS))
+
+
+@pytest.fixture
+def case(client: Elasticsearch) -> Iterator[str]:
+    """A case of the test's own; its indices are deleted afterwards."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    yield name
+    for index in client.indices.get(index=f"simquery-*-{name}*", expand_wildcards="all").body:
+        client.indices.delete(index=index)
+
+
+@pytest.fixture
+def index(client: Elasticsearch, case: str, embedder: Embedder) -> Callable[[Path], Counts]:
+    """Index a folder into the test's case, as a run of its own, and return its counts."""
+
+    def run(folder: Path) -> Counts:
+        indexer = Indexer(client, case, embedder)
+        indexer.index(scan(check_folder(folder)), lambda _: None)
+        return indexer.counts
+
+    return run
+
+
+@pytest.fixture
+def command_environment(cluster: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands run in this process find the cluster, as a user's environment would."""
+    assert cluster.password is not None
+    monkeypatch.setenv("SIMQUERY_URL", str(cluster.url))
+    monkeypatch.setenv("SIMQUERY_USERNAME", str(cluster.username))
+    monkeypatch.setenv("SIMQUERY_PASSWORD", cluster.password.get_secret_value())
+    monkeypatch.setenv("SIMQUERY_MODEL", MODEL)
+    monkeypatch.setenv("SIMQUERY_WEIGHTS_DIR", str(WEIGHTS))

@@ -1,0 +1,245 @@
+"""The commands as a user runs them, in processes of their own, and what they say when something is wrong."""
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from simquery.settings import Settings
+from tests.conftest import save_picture
+from tests.server.conftest import MODEL
+
+COMMAND = [sys.executable, "-m", "simquery"]
+
+pytestmark = pytest.mark.usefixtures("command_environment")
+
+
+def simquery(*arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def fails(code: int, *arguments: object, environment: Mapping[str, str] | None = None) -> str:
+    """Run a command that must fail with one message of ours, and return that."""
+    done = simquery(*arguments, environment=environment)
+    assert done.returncode == code, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    messages = [line for line in done.stderr.splitlines() if line.startswith("simquery: ")]
+    assert len(messages) == 1, done.stderr
+    return messages[0]
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    folder = tmp_path / "evidence"
+    for seed in range(10):
+        save_picture(folder / f"{seed}.png", seed)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    return folder
+
+
+def test_index_then_query_prints_the_documented_json(case: str, evidence: Path, tmp_path: Path) -> None:
+    done = simquery("index", evidence, "--case", case, "--json")
+    counts = json.loads(done.stdout)
+    assert counts.pop("seconds") > 0
+    assert counts == {"indexed": 10, "duplicate": 0, "unreadable": 1, "skipped": 0, "unchanged": 0}
+
+    sheet = tmp_path / "sheet.png"
+    done = simquery(
+        "query", evidence / "3.png", evidence / "4.png", "--case", case, "-k", 5, "--json", "--sheet", sheet
+    )
+    result = json.loads(done.stdout)
+    assert list(result) == [
+        "case",
+        "model",
+        "distance",
+        "mode",
+        "k",
+        "collection_size",
+        "took_ms",
+        "references",
+        "hits",
+    ]
+    assert (result["case"], result["distance"], result["mode"]) == (case, "cosine", "exact")
+    assert (result["k"], result["collection_size"]) == (5, 10)
+    assert [reference["path"] for reference in result["references"]] == [
+        str(evidence / "3.png"),
+        str(evidence / "4.png"),
+    ]
+    assert [hit["rank"] for hit in result["hits"]] == [1, 2, 3, 4, 5]
+    assert set(result["hits"][0]) == {"rank", "distance", "sha256", "paths"}
+    with Image.open(sheet) as image:
+        assert image.format == "PNG"
+
+
+@pytest.mark.parametrize(("alias", "name"), [("l1", "manhattan"), ("l2", "euclidean")])
+def test_aliases_name_the_same_distance(case: str, evidence: Path, alias: str, name: str) -> None:
+    simquery("index", evidence, "--case", case)
+    results = [
+        json.loads(simquery("query", evidence / "1.png", "--case", case, "--distance", each, "--json").stdout)
+        for each in (alias, name)
+    ]
+    assert results[0]["distance"] == name
+    assert results[0]["hits"] == results[1]["hits"]
+
+
+def test_the_table_shows_rank_distance_and_path(case: str, evidence: Path) -> None:
+    simquery("index", evidence, "--case", case)
+    lines = simquery("query", evidence / "1.png", "--case", case, "-k", 2).stdout.splitlines()
+    assert lines[1].split() == ["rank", "distance", "path"]
+    assert lines[3].split() == ["1", "0", str(evidence / "1.png")]
+    assert f"2 of 10 pictures · case {case}" in lines[-1]
+
+
+def test_status_tells_of_cases_and_never_the_password(case: str, evidence: Path, cluster: Settings) -> None:
+    simquery("index", evidence, "--case", case)
+    done = simquery("status", "--json")
+    status = json.loads(done.stdout)
+    assert status["running"] is True
+    assert {"case": case, "model": MODEL, "pictures": 10} in status["cases"]
+    assert cluster.password is not None
+    assert cluster.password.get_secret_value() not in done.stdout + done.stderr
+
+
+def test_watch_indexes_what_is_dropped_in_and_stops_when_asked(case: str, evidence: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "watch", str(evidence), "--case", case], stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stderr is not None
+        said = ""
+        for line in watching.stderr:
+            said += line
+            if "Watching" in line:
+                save_picture(evidence / "new" / "dropped.png", 77)
+            if line.startswith("11 indexed"):
+                watching.send_signal(signal.SIGTERM)
+                break
+        assert watching.wait() == 0, said
+    found = json.loads(simquery("query", evidence / "new" / "dropped.png", "--case", case, "-k", 1, "--json").stdout)
+    assert found["hits"][0]["paths"] == [str(evidence / "new" / "dropped.png")]
+
+
+def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str, tmp_path: Path) -> None:
+    for seed in range(600):
+        save_picture(tmp_path / "many" / f"{seed}.png", seed)
+    arguments = [*COMMAND, "index", str(tmp_path / "many"), "--case", case, "--verbose"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as indexing:
+        assert indexing.stderr is not None
+        said = ""
+        for line in indexing.stderr:
+            said += line
+            if "stored 32" in line:
+                indexing.send_signal(signal.SIGINT)
+                break
+        said += indexing.stderr.read()
+    assert indexing.returncode == 130, said
+    assert "Traceback" not in said
+    assert "the same command goes on from there" in said
+    counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
+    assert counts["unchanged"] >= 32
+    assert counts["indexed"] + counts["unchanged"] == 600
+
+
+def test_a_killed_run_loses_nothing(case: str, tmp_path: Path) -> None:
+    for seed in range(300):
+        save_picture(tmp_path / "many" / f"{seed}.png", seed)
+    arguments = [*COMMAND, "index", str(tmp_path / "many"), "--case", case, "--verbose"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as indexing:
+        assert indexing.stderr is not None
+        for line in indexing.stderr:
+            if "stored 32" in line:
+                indexing.kill()
+                break
+    counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
+    assert counts["indexed"] + counts["unchanged"] == 300
+    picture = tmp_path / "many" / "0.png"
+    result = json.loads(simquery("query", picture, "--case", case, "-k", 300, "--json").stdout)
+    assert sorted(hit["paths"] for hit in result["hits"]) == sorted(
+        [str(path)] for path in (tmp_path / "many").iterdir()
+    )
+
+
+def test_missing_and_unreadable_input_has_exit_code_3(case: str, evidence: Path, tmp_path: Path) -> None:
+    assert "There is no folder" in fails(3, "index", tmp_path / "nowhere", "--case", case)
+    assert "is not a folder" in fails(3, "watch", evidence / "1.png", "--case", case)
+    simquery("index", evidence, "--case", case)
+    assert "not a picture" in fails(3, "query", __file__, "--case", case)
+    assert "broken.jpg" in fails(3, "query", evidence / "broken.jpg", "--case", case)
+    assert "No such file" in fails(3, "query", tmp_path / "nothing.png", "--case", case)
+
+
+def test_an_empty_folder_is_indexed_without_complaint(case: str, tmp_path: Path) -> None:
+    done = simquery("index", tmp_path, "--case", case)
+    assert done.returncode == 0
+    assert "0 indexed" in done.stderr
+
+
+def test_an_unknown_model_has_exit_code_4_and_names_the_known_ones(case: str, evidence: Path) -> None:
+    assert "There are: " in fails(4, "index", evidence, "--case", case, "--model", "resnet5000")
+    assert "inceptionresnetv2" in fails(4, "query", evidence / "1.png", "--case", case, "--model", "../etc")
+
+
+def test_a_query_before_indexing_has_exit_code_5_and_says_what_to_run(case: str, evidence: Path) -> None:
+    assert f"simquery index FOLDER --case {case}" in fails(5, "query", evidence / "1.png", "--case", case)
+
+
+def test_a_server_that_is_down_has_exit_code_5(evidence: Path) -> None:
+    message = fails(5, "index", evidence, environment={"SIMQUERY_URL": "http://127.0.0.1:1"})
+    assert "http://127.0.0.1:1/ cannot be reached" in message
+    assert "simquery up" in message
+
+
+def test_wrong_credentials_have_exit_code_5_and_are_not_repeated(evidence: Path) -> None:
+    message = fails(5, "index", evidence, environment={"SIMQUERY_PASSWORD": "hunter2"})
+    assert "refuses the credentials" in message
+    assert "hunter2" not in message
+
+
+def test_bad_settings_have_exit_code_2() -> None:
+    assert "SIMQUERY_CASE" in fails(2, "status", "--case", "No Good")
+
+
+def test_an_unwritable_sheet_is_an_error_with_its_name(case: str, evidence: Path) -> None:
+    simquery("index", evidence, "--case", case)
+    assert "/nowhere/sheet.png" in fails(
+        2, "query", evidence / "1.png", "--case", case, "--sheet", "/nowhere/sheet.png"
+    )
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<h1>It works!</h1>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web_server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_something_else_at_the_address_has_exit_code_5(evidence: Path, web_server: str) -> None:
+    assert "it is not Elasticsearch" in fails(5, "index", evidence, environment={"SIMQUERY_URL": web_server})

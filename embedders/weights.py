@@ -43,8 +43,8 @@ def missing_weights(network: Network, weights_dir: Path | None, why: str) -> Wei
     return WeightsError(
         f"The weights of '{network.name}' are not on this machine, and downloading them failed ({why})."
         f" On a connected machine run 'simquery models fetch {network.name} --to FOLDER', bring"
-        f" FOLDER/{network.keras_file} here and run 'simquery models add {network.name} FILE' (or put it into {weights_dir or keras_cache()})."
-        " The model 'mini' needs no weights of its own: --model mini starts now."
+        f" FOLDER/{network.keras_file} here and run 'simquery models add {network.name} FILE' (or put it into"
+        f" {weights_dir or keras_cache()}). The model 'mini' needs no weights of its own: --model mini starts now."
     )
 
 

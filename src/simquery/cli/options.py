@@ -32,7 +32,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the common options, and the settings made of them as its first argument."""
 
     @click.option("--case", help="Investigation that the pictures belong to.  [default: default]")
-    @click.option("--model", help="Network that embeds pictures; see 'simquery models'.")
+    @click.option("--model", help="Network that embeds pictures; see 'simquery models list'.")
     @click.option("-v", "--verbose", is_flag=True, help="Say more of what is being done.")
     @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
     @functools.wraps(function)

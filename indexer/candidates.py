@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simquery.errors import FolderError
+from simquery.paths import display_path
 
 __all__ = ["Candidate", "candidate", "check_folder", "scan"]
 
@@ -49,11 +50,11 @@ def check_folder(folder: Path) -> Path:
         with os.scandir(folder):
             return folder
     except FileNotFoundError:
-        raise FolderError(f"There is no folder '{folder}'.") from None
+        raise FolderError(f"There is no folder '{display_path(folder)}'.") from None
     except NotADirectoryError:
-        raise FolderError(f"'{folder}' is not a folder.") from None
+        raise FolderError(f"'{display_path(folder)}' is not a folder.") from None
     except OSError as error:
-        raise FolderError(f"The folder '{folder}' cannot be read: {error.strerror}.") from None
+        raise FolderError(f"The folder '{display_path(folder)}' cannot be read: {error.strerror}.") from None
 
 
 def scan(folder: Path) -> Iterator[Candidate]:

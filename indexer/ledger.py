@@ -1,6 +1,5 @@
 """The ledger of a case: one entry for each path seen, with what became of it and why."""
 
-import base64
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -116,10 +115,8 @@ def _entry_id(path: Path) -> str:
 
 def _document(entry: Entry) -> dict[str, Any]:
     candidate = entry.candidate
-    raw = os.fsencode(candidate.path)
     document = {
         "path": display_path(candidate.path),
-        "path_bytes": None if _is_utf8(raw) else base64.b64encode(raw).decode(),
         "size": candidate.size,
         "mtime": _iso(candidate.mtime_ns),
         "mtime_ns": candidate.mtime_ns,
@@ -144,14 +141,6 @@ def _entry(candidate: Candidate, document: dict[str, Any]) -> Entry:
         tuple(document.get("earlier", ())),
         document["recorded_at"],
     )
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _iso(mtime_ns: int) -> str | None:

@@ -16,6 +16,7 @@ from simquery.query.requests import exact_search
 
 from simquery.distances import Distance, distance_of_score
 from simquery.errors import CaseError, PictureError, SchemaError
+from simquery.paths import display_path
 
 __all__ = ["Searcher"]
 
@@ -59,6 +60,7 @@ class Searcher:
         SchemaError
             When the network has other weights now than the case was indexed with.
         """
+        name = display_path(path)
         try:
             with open_evidence(path) as file:
                 content = sha256_of(file)
@@ -68,11 +70,11 @@ class Searcher:
                     _, (pixels,) = decode(file, [embedder.input_size])
                     vector = embedder.embed(pixels[np.newaxis])[0]
         except PictureError as error:
-            raise PictureError(f"The reference '{path}' cannot be used: {error}.") from error
+            raise PictureError(f"The reference '{name}' cannot be used: {error}.") from error
         except OSError as error:
-            raise PictureError(f"The reference '{path}' cannot be read: {error.strerror}.") from error
+            raise PictureError(f"The reference '{name}' cannot be read: {error.strerror}.") from error
         if not np.any(vector):
-            raise PictureError(f"The reference '{path}' cannot be used: model '{self._model}' finds nothing in it.")
+            raise PictureError(f"The reference '{name}' cannot be used: model '{self._model}' finds nothing in it.")
         return Reference(path, content, vector)
 
     def rank(self, references: Sequence[Reference], distance: Distance, k: int) -> Ranking:

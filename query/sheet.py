@@ -1,6 +1,5 @@
 """A ranking as a contact sheet: one picture with the references and the hits in the order of their rank."""
 
-import os
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -8,6 +7,7 @@ from simquery.embedders.pictures import decode, open_evidence
 from simquery.query.ranking import Ranking
 
 from simquery.errors import PictureError
+from simquery.paths import real_path
 
 __all__ = ["contact_sheet"]
 
@@ -69,4 +69,5 @@ def _thumbnail(path: Path) -> Image.Image | None:
 
 
 def _real_path(paths: tuple[str, ...]) -> Path:
-    return next((Path(path) for path in paths if os.path.exists(path)), Path(paths[0]))  # noqa: PTH110
+    real = [real_path(path) for path in paths]
+    return next((path for path in real if path.exists()), real[0])

@@ -1,4 +1,3 @@
-import base64
 import os
 import shutil
 import threading
@@ -16,6 +15,7 @@ from simquery.indexer import Candidate, Counts, Indexer, scan
 from simquery.mappings import files_index, images_index
 from simquery.query import Searcher
 
+from simquery.paths import real_path
 from tests.conftest import pixels, save_picture, unprivileged
 from tests.server.conftest import MODEL
 
@@ -172,14 +172,16 @@ def test_a_changed_file_is_indexed_anew_and_its_earlier_content_is_not_forgotten
     assert set(images(client, case)) == {before["sha256"], after["sha256"]}
 
 
-def test_a_name_that_is_not_utf8_is_indexed_and_can_be_told(
+def test_names_that_are_not_utf8_or_hostile_are_indexed_and_can_be_told(
     client: Elasticsearch, case: str, index: Index, tmp_path: Path
 ) -> None:
-    save_picture(tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
-    assert counted(index(tmp_path)) == {"indexed": 1}
-    entry = ledger(client, case)["caf\\xe9.png"]
-    assert base64.b64decode(entry["path_bytes"]) == os.fsencode(tmp_path) + b"/caf\xe9.png"
-    assert counted(index(tmp_path)) == {"unchanged": 1}
+    names = {b"caf\xe9.png", b"\x1b[2J.png", b"line\nbreak.png", b"[red].png", b"back\\slash.png"}
+    for seed, name in enumerate(sorted(names)):
+        save_picture(tmp_path / "a.png", seed).rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    assert counted(index(tmp_path)) == {"indexed": 5}
+    stored = {os.fsencode(real_path(entry["path"]).name) for entry in ledger(client, case).values()}
+    assert stored == names
+    assert counted(index(tmp_path)) == {"unchanged": 5}
 
 
 def test_nothing_in_the_evidence_changes(index: Index, tmp_path: Path) -> None:

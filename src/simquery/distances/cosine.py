@@ -2,9 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
-from simquery.distances.distance import Distance, Vectors
+from simquery.distances.distance import Distance, Vectors, pairwise
 
 __all__ = ["Cosine"]
 
@@ -26,8 +25,7 @@ double cosine(double d, double normA, double normB) {
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
         """Distances of every reference to every document, float64 (m, k)."""
-        distances = cdist(references.astype(np.float64), documents.astype(np.float64), "cosine")
-        return np.maximum(distances, 0.0)
+        return pairwise(references, documents, "cosine")
 
     def call(self, i: int) -> str:
         """Painless expression for reference ``i``."""

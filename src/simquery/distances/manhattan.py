@@ -2,9 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
-from simquery.distances.distance import Distance, Vectors
+from simquery.distances.distance import Distance, Vectors, pairwise
 
 __all__ = ["Manhattan"]
 
@@ -17,7 +16,7 @@ class Manhattan(Distance):
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
         """Distances of every reference to every document, float64 (m, k)."""
-        return cdist(references.astype(np.float64), documents.astype(np.float64), "cityblock")
+        return pairwise(references, documents, "cityblock")
 
     def call(self, i: int) -> str:
         """Painless expression for reference ``i``."""

@@ -2,9 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
-from simquery.distances.distance import Distance, Vectors
+from simquery.distances.distance import Distance, Vectors, pairwise
 
 __all__ = ["Modified"]
 
@@ -48,8 +47,8 @@ double modified(double d, double normA, double sumA, double normB, double sumB, 
         b = documents.astype(np.float64)
         norms = np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
         sums = np.abs(np.outer(a.sum(axis=1), b.sum(axis=1)))
-        t1 = cdist(a, b, "sqeuclidean") / np.maximum(sums, _LEAST_PRODUCT * norms)
-        t2 = np.maximum(cdist(a, b, "cosine"), 0.0)
+        t1 = pairwise(a, b, "sqeuclidean") / np.maximum(sums, _LEAST_PRODUCT * norms)
+        t2 = pairwise(a, b, "cosine")
         return np.asarray(t1**2 + t2**2 + _centred_term(a, b) ** 2)
 
     def call(self, i: int) -> str:
@@ -66,4 +65,6 @@ def _centred_term(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.
     spread = np.add.outer((centred_a**2).sum(axis=1), (centred_b**2).sum(axis=1))
     total = np.add.outer((a**2).sum(axis=1), (b**2).sum(axis=1))
     constant = spread <= _LEAST_SPREAD * total
-    return np.where(constant, 0.0, cdist(centred_a, centred_b, "sqeuclidean") / np.where(constant, 1.0, 2.0 * spread))
+    return np.where(
+        constant, 0.0, pairwise(centred_a, centred_b, "sqeuclidean") / np.where(constant, 1.0, 2.0 * spread)
+    )

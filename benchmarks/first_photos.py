@@ -17,11 +17,12 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-from simquery.cli.options import open_cluster
-from simquery.distances import DISTANCES
 from simquery.embedders import build_embedder
 from simquery.indexer import Indexer, check_folder, scan
 from simquery.query import Ranking, Searcher
+
+from simquery.cli.options import open_cluster
+from simquery.distances import DISTANCES
 from simquery.settings import load_settings
 
 K = 10
@@ -58,7 +59,9 @@ def main() -> None:
                 for name, distance in DISTANCES.items():
                     values[name].append(precision(searcher.rank([reference], distance, K + 1), path.name))
         finally:
-            client.indices.delete(index=f"simquery-files-{settings.case},simquery-images-{settings.case}-{embedder.name}")
+            client.indices.delete(
+                index=f"simquery-files-{settings.case},simquery-images-{settings.case}-{embedder.name}"
+            )
     counts = indexer.counts
     report = {
         "model": embedder.name,

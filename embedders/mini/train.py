@@ -1,0 +1,249 @@
+"""Train the small network that ships, on unlabelled photos, as a student of an ImageNet network.
+
+    python -m simquery.embedders.mini.train PHOTOS --teacher mobilenetv2.weights.h5 --out DIR
+
+No labels are used: the student learns to say about a picture what the teacher says ("Distilling the Knowledge in a
+Neural Network", Hinton et al. 2015; same view for both, after "Knowledge distillation: A good teacher is patient and
+consistent", Beyer et al. 2022). A run that was killed goes on from its last epoch when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from simquery.embedders.mini import judge, network, student, teacher, weights
+from simquery.embedders.mini.views import Photos, crop, jitter
+
+log = logging.getLogger(__name__)
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.float16]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that determines a run, besides photos and teacher."""
+
+    epochs: int = 45
+    views: int = 12
+    batch: int = 64
+    rate: float = 1.5e-3
+    decay: float = 0.02
+    warm_up: int = 400
+    map_weight: float = 0.5
+    relation_weight: float = 0.5
+    seed: int = 0
+    bfloat16: bool = True
+
+
+class Training:
+    """One run: the student, its optimiser, and where they stand.
+
+    Parameters
+    ----------
+    photos, answers
+        What is looked at, and what the teacher says about it.
+    settings
+        Of the run.
+    folder
+        For checkpoints and results.
+    """
+
+    def __init__(self, photos: Photos, answers: teacher.Answers, settings: Settings, folder: Path) -> None:
+        self._photos, self._answers, self._settings, self._folder = photos, answers, settings, folder
+        self._rows = np.flatnonzero(~photos.held_out)
+        self._steps = max(1, len(self._rows) // settings.batch)
+        self.curve: list[dict[str, float]] = []
+
+        keras.utils.set_random_seed(settings.seed)
+        keras.config.set_dtype_policy("mixed_bfloat16" if settings.bfloat16 else "float32")
+        self.student = student.build(teacher.AXES)
+        keras.config.set_dtype_policy("float32")
+        self._sharpness = keras.Variable(10.0, name="sharpness")
+        trained = [*self.student.trainable_variables, self._sharpness]
+        total = settings.epochs * self._steps
+        warm_up = min(settings.warm_up, total // 5)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, total - warm_up, warmup_target=settings.rate, warmup_steps=warm_up
+        )
+        optimiser = keras.optimizers.AdamW(schedule, weight_decay=settings.decay)
+        optimiser.exclude_from_weight_decay(var_names=["gain", "offset", "bias", "sharpness"])
+        optimiser.build(trained)
+        self._variables = [*self.student.variables, self._sharpness, *optimiser.variables]
+
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+        def step(pictures: Any, target: Any) -> Any:
+            with tf.GradientTape() as tape:
+                features, projected = self.student(tf.cast(pictures, tf.float32), training=True)
+                parts = student.losses(features, projected, target, self._sharpness.value)
+                loss = parts[0] + settings.map_weight * parts[1] + settings.relation_weight * parts[2]
+            gradients = tape.gradient(loss, [v.value for v in trained])
+            optimiser.apply_gradients(zip(gradients, trained, strict=True))
+            return tf.stack(parts)
+
+        self._step = step
+        self._infer = tf.function(lambda x: self.student(tf.cast(x, tf.float32), training=False))
+
+    def run(self) -> None:
+        """Train to the end, from the last checkpoint if there is one."""
+        self._resume()
+        while len(self.curve) < self._settings.epochs:
+            began = time.monotonic()
+            parts = [self._step(*batch).numpy() for batch in self._batches(len(self.curve))]
+            direction, map_error, relation = (float(x) for x in np.mean(parts, axis=0))
+            point = {"direction": direction, "map": map_error, "relation": relation}
+            point["seconds"] = time.monotonic() - began
+            last = len(self.curve) + 1 == self._settings.epochs
+            if last or len(self.curve) % 5 == 0:
+                point |= {f"held_out_{name}": value for name, value in self.judge().items()}
+            self.curve.append({name: round(value, 5) for name, value in point.items()})
+            self._checkpoint()
+            self._report()
+
+    def _report(self) -> None:
+        done, point = len(self.curve), self.curve[-1]
+        rate = self._steps * self._settings.batch / point["seconds"]
+        left = (self._settings.epochs - done) * point["seconds"] / 60
+        facts = ", ".join(f"{name} {value:.3f}" for name, value in point.items() if name != "seconds")
+        log.info("epoch %d of %d: %s; %.0f pictures/s, %.0f min left", done, self._settings.epochs, facts, rate, left)
+
+    def judge(self) -> dict[str, float]:
+        """Agreement with the teacher on the photos held out, whole pictures."""
+        rows = np.flatnonzero(self._photos.held_out)
+        found = []
+        for start in range(0, len(rows), self._settings.batch):
+            pictures = self._cut([(int(row), 0, False) for row in rows[start : start + self._settings.batch]])
+            features, projected = (np.asarray(x, np.float32) for x in self._infer(pictures))
+            found.append((features.mean(axis=(1, 2)), projected.mean(axis=(1, 2))))
+        embedding, projected = (np.concatenate(x) for x in zip(*found, strict=True))
+        target = self._answers.maps(0)[rows].astype(np.float32).mean(axis=(1, 2))
+        ours, theirs = judge.agreement(embedding, target), judge.agreement(projected, target)
+        return ours | {f"projected_{name}": value for name, value in theirs.items()}
+
+    def _cut(self, what: list[tuple[int, int, bool]]) -> NDArray[np.uint8]:
+        seed = self._settings.seed
+        cuts = [crop(self._photos, row, view, network.INPUT_SIZE[0], seed) for row, view, _ in what]
+        return np.stack([cut[:, ::-1] if flip else cut for cut, (*_, flip) in zip(cuts, what, strict=True)])
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """Every training photo once, in one of its views, mirrored half of the time."""
+        rng = np.random.default_rng((self._settings.seed, 1, epoch))
+        maps = [self._answers.maps(view) for view in range(self._settings.views)]
+        rows = rng.permutation(self._rows)
+        views = rng.integers(self._settings.views, size=len(rows))
+        flips = rng.random(len(rows)) < 0.5  # noqa: PLR2004
+        size = min(self._settings.batch, len(rows))
+        seeds = rng.integers(2**32, size=self._steps)
+
+        def make(step: int) -> Batch:
+            part = slice(step * size, (step + 1) * size)
+            what = [(int(r), int(v), bool(f)) for r, v, f in zip(rows[part], views[part], flips[part], strict=True)]
+            target = np.stack([maps[v][r][:, ::-1] if f else maps[v][r] for r, v, f in what])
+            return jitter(self._cut(what), np.random.default_rng(seeds[step])), target
+
+        # One step ahead, on a thread: cutting does not wait for the network, nor the network for the cutting.
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(make, 0)
+            for step in range(1, self._steps + 1):
+                batch = ahead.result()
+                if step < self._steps:
+                    ahead = pool.submit(make, step)
+                yield batch
+
+    def _identity(self) -> dict[str, Any]:
+        return {"photos": self._photos.fingerprint, "teacher": self._answers.teacher, **asdict(self._settings)}
+
+    def _checkpoint(self) -> None:
+        arrays = {str(number): np.asarray(v) for number, v in enumerate(self._variables)}
+        state = json.dumps({"run": self._identity(), "curve": self.curve})
+        partial = self._folder / "checkpoint.partial.npz"
+        np.savez(partial, state=np.array(state), **arrays)  # type: ignore[arg-type]
+        partial.rename(self._folder / "checkpoint.npz")
+
+    def _resume(self) -> None:
+        path = self._folder / "checkpoint.npz"
+        if not path.exists():
+            return
+        with np.load(path) as stored:
+            state = json.loads(str(stored["state"]))
+            if state["run"] != self._identity():
+                raise ValueError(f"{path} is of another run: {state['run']}, not {self._identity()}")
+            for number, variable in enumerate(self._variables):
+                variable.assign(stored[str(number)])
+        self.curve = state["curve"]
+        log.info("resumed after epoch %d", len(self.curve))
+
+
+def train(photos_folder: Path, teacher_weights: Path, out: Path, settings: Settings, cache: Path) -> dict[str, Any]:
+    """Train, and write `weights.npz` and `record.json` to `out`; the record is returned."""
+    out.mkdir(parents=True, exist_ok=True)
+    photos = Photos.read(photos_folder)
+    log.info("%d photos, %d of them held out", len(photos), photos.held_out.sum())
+    answers = teacher.Answers(photos, teacher_weights, cache, settings.seed)
+    for view in range(settings.views):
+        answers.maps(view)
+    run = Training(photos, answers, settings, out)
+    run.run()
+    sha256 = weights.save(student.convolutions(run.student), out / "weights.npz")
+    record = {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "weights": {"sha256": sha256, "bytes": (out / "weights.npz").stat().st_size},
+        "network": {"input_size": network.INPUT_SIZE, "dims": network.DIMS, "parameters": _parameters()},
+        "photos": {
+            "fingerprint": photos.fingerprint,
+            "trained_on": int((~photos.held_out).sum()),
+            "held_out": int(photos.held_out.sum()),
+        },
+        "teacher": {"name": "MobileNetV2", "fingerprint": answers.teacher},
+        "settings": asdict(settings),
+        "seconds": round(sum(point["seconds"] for point in run.curve)),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+        "curve": run.curve,
+    }
+    (out / "record.json").write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def _parameters() -> int:
+    return int(network.build().count_params())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m simquery.embedders.mini.train", description=__doc__)
+    parser.add_argument("photos", type=Path, help="folder of photos; the folders within are not labels")
+    parser.add_argument("--teacher", type=Path, required=True, help="MobileNetV2's weights, without top")
+    parser.add_argument("--out", type=Path, required=True, help="for checkpoints, weights.npz and record.json")
+    parser.add_argument("--cache", type=Path, help="for the teacher's answers (default: within --out)")
+    defaults = Settings()
+    for name in ("epochs", "views", "batch", "warm_up", "seed"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
+    for name in ("rate", "decay", "map_weight", "relation_weight"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
+    given = vars(parser.parse_args(arguments))
+    photos, teacher_weights, out, cache = (given.pop(name) for name in ("photos", "teacher", "out", "cache"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    record = train(photos, teacher_weights, out, Settings(**given), cache or out / "teacher")
+    log.info("%s: SHA-256 %s", out / "weights.npz", record["weights"]["sha256"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The weights that ship: eight-bit integers and one scale per output channel, checked before use."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from simquery.embedders.mini import network
+
+from simquery.errors import WeightsError
+
+Arrays = dict[str, NDArray[Any]]
+
+PATH = Path(__file__).with_name("weights.npz")
+RECORD = Path(__file__).with_name("record.json")
+"""What the training wrote down, the SHA-256 of its weights among it."""
+
+_LEVELS = 127
+
+
+def fold(kernel: NDArray[Any], gain: NDArray[Any], shift: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Kernel and bias of one convolution that does what a convolution and its normalisation do.
+
+    Parameters
+    ----------
+    kernel
+        (height, width, channels in, channels out).
+    gain, shift
+        (channels out,): the normalisation is ``gain * x + shift``.
+    """
+    return kernel * gain, shift
+
+
+def quantise(kernel: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Eight-bit form of a kernel, symmetric per output channel (its last axis), and the channels' scales."""
+    largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
+    scale = (np.maximum(largest, 1e-12) / _LEVELS).astype(np.float32)
+    return np.rint(kernel / scale).astype(np.int8), scale
+
+
+def save(convolutions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: Path) -> str:
+    """Write (kernel, bias) of every convolution to `path`; the SHA-256 of the file is returned."""
+    arrays: Arrays = {}
+    for name, (kernel, bias) in convolutions.items():
+        arrays[f"{name}.kernel"], arrays[f"{name}.scale"] = quantise(kernel)
+        arrays[f"{name}.bias"] = bias.astype(np.float32)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    path.write_bytes(buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def fill(model: Any, content: bytes) -> None:
+    """Put weights, as `save` wrote them, into a model of `network.build`."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        for layer in model.layers:
+            if layer.weights:
+                kernel = arrays[f"{layer.name}.kernel"].astype(np.float32) * arrays[f"{layer.name}.scale"]
+                layer.set_weights([kernel, arrays[f"{layer.name}.bias"]])
+
+
+def load(path: Path = PATH, record: Path = RECORD) -> Any:
+    """The trained network.
+
+    Parameters
+    ----------
+    path
+        The weights.
+    record
+        The record of the training that made them.
+
+    Returns
+    -------
+    keras.Model
+        See `network.build`.
+
+    Raises
+    ------
+    WeightsError
+        When the weights are not those of the record.
+    """
+    content = path.read_bytes()
+    expected = json.loads(record.read_text("utf-8"))["weights"]["sha256"]
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise WeightsError(f"'{path}' is damaged: its SHA-256 is not that of its record. Install simquery again.")
+    model = network.build()
+    fill(model, content)
+    return model

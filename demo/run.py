@@ -229,9 +229,9 @@ def _wait_for(lines: "queue.SimpleQueue[str | None]", wanted: Callable[[str], bo
 
 
 def _indexed(line: str) -> int:
-    """How many pictures a line of ``watch`` says are indexed; 0 when it speaks of something else."""
-    found = re.match(r"([\d,]+) indexed", line)
-    return int(found[1].replace(",", "")) if found else 0
+    """How many pictures a line of ``watch`` says are in the case now; 0 when it speaks of something else."""
+    found = re.match(r"([\d,]+) indexed, ([\d,]+) duplicate", line)
+    return sum(int(count.replace(",", "")) for count in found.groups()) if found else 0
 
 
 def _check_exit(process: "subprocess.Popen[str]") -> None:

@@ -49,8 +49,9 @@ def _landscape(rng: np.random.Generator) -> Image.Image:
     across = np.arange(_WIDTH)
     ground = np.array(_colour(rng, 90, 170))
     for layer in range(4):
-        waves = sum(rng.uniform(8, 35) * np.sin(across / rng.uniform(25, 120) + rng.uniform(0, 7)) for _ in range(3))
-        ridge = 170 + 45 * layer + waves
+        ridge = np.full(_WIDTH, 170.0 + 45 * layer)
+        for _ in range(3):
+            ridge += rng.uniform(8, 35) * np.sin(across / rng.uniform(25, 120) + rng.uniform(0, 7))
         outline = [(0, _HEIGHT), *zip(across.tolist(), ridge.tolist(), strict=True), (_WIDTH, _HEIGHT)]
         draw.polygon(outline, fill=tuple((ground * (1 - 0.22 * layer)).astype(int).tolist()))
     return picture.filter(ImageFilter.GaussianBlur(0.7))

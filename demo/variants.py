@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
@@ -29,7 +30,7 @@ class Variant:
     words: str
     change: Change
     suffix: str = ".jpg"
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _cropped(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -120,7 +121,7 @@ VARIANTS = (
     Variant("turned", "turned by 90°", _turned),
     Variant("tilted", "rotated a little and cropped", _tilted, ".webp"),
     Variant("recompressed", "saved as JPEG of quality 8", _unchanged, options={"quality": 8}),
-    Variant("grey", "without colours", _grey, ".png"),
+    Variant("grey", "without colours", _grey),
     Variant("brighter", "brighter", _brighter),
     Variant("darker", "darker", _darker, ".tif"),
     Variant("small", "128 pixels wide or high, in the colours of a GIF", _small, ".gif"),

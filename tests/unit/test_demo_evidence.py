@@ -47,3 +47,9 @@ def test_sources_says_of_every_file_what_it_is(evidence: Path) -> None:
     assert {status for _, _, status in listed} == {"indexed", "duplicate", "unreadable", "skipped"}
     photographs = [words for name, words, _ in listed if name.startswith("photographs/")]
     assert all(re.search(r"CC0|CC BY|public domain|no known copyright restrictions", words) for words in photographs)
+
+
+def test_only_the_listed_duplicate_has_the_bytes_of_another_file(evidence: Path) -> None:
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files(evidence).values()]
+    listed = re.findall(r"\| duplicate \|$", (evidence / "SOURCES.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(contents) - len(set(contents)) == len(listed) == 1

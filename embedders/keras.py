@@ -149,12 +149,12 @@ def _download(network: Network, build: Callable[[], Any], weights_dir: Path | No
 
 
 def _cut(keras: Any, model: Any, layer: str, network: str) -> Any:
-    try:
-        output = model.get_layer(layer).output
-    except ValueError:
+    # Index names, and so model names, are in lower case; the names of layers need not be.
+    found = next((candidate for candidate in model.layers if candidate.name.lower() == layer.lower()), None)
+    if found is None:
         names = ", ".join(candidate.name for candidate in model.layers[-8:])
-        raise UnknownModelError(f"Network '{network}' has no layer '{layer}'; its last ones are: {names}.") from None
-    return keras.Model(model.input, output)
+        raise UnknownModelError(f"Network '{network}' has no layer '{layer}'; its last ones are: {names}.")
+    return keras.Model(model.input, found.output)
 
 
 def _fingerprint(model: Any, identity: str) -> str:

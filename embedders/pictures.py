@@ -6,8 +6,7 @@ Preprocessing is part of an embedder's identity, so indexing and querying share 
 import contextlib
 import hashlib
 import os
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from io import BufferedReader
@@ -24,6 +23,7 @@ __all__ = [
     "RESAMPLING",
     "NotAPictureError",
     "PictureFacts",
+    "UnreadError",
     "decode",
     "is_picture_name",
     "open_evidence",
@@ -36,25 +36,16 @@ RESAMPLING = "bilinear"
 MAX_PIXELS = 178_956_970
 """More pixels than this are taken for a decompression bomb (Pillow's own limit for an error)."""
 
+_BLOCK = 1 << 20
 _MAX_16_BIT = 65535.0
 _WHITE = (255, 255, 255, 255)
 
 # Formats that Pillow knows by name only or hands to another program (Ghostscript): hostile input must not reach that.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"})
 
-# What Pillow's decoders raise for broken files, depending on the format.
-_BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-)
-
+# Pictures by their name that cannot be decoded here: they must not pass for text in the account of what was not seen.
+_RAW = {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+_OTHER_PICTURES = _RAW | {".emf", ".eps", ".fits", ".heic", ".heif", ".hif", ".jxl", ".ps", ".svg", ".wmf"}
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -68,7 +59,11 @@ _TURNS = {
 
 
 class NotAPictureError(PictureError):
-    """A file whose content is of no picture format that Pillow knows."""
+    """A file whose content is of no picture format that can be decoded here."""
+
+
+class UnreadError(PictureError):
+    """A file that could not be read this time; the next time may be different."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +87,28 @@ def open_evidence(path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
-def sha256_of(file: BufferedReader) -> str:
-    """SHA-256 (hex) of a whole file, in constant memory; leaves the position at the start."""
+def sha256_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> str:
+    """SHA-256 (hex) of a whole file, in constant memory; leaves the position at the start.
+
+    Raises
+    ------
+    InterruptedError
+        As soon as ``stopped`` says so.
+    """
+    digest = hashlib.sha256()
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    while block := file.read(_BLOCK):
+        if stopped():
+            raise InterruptedError
+        digest.update(block)
     file.seek(0)
-    return digest
+    return digest.hexdigest()
 
 
 def is_picture_name(path: Path) -> bool:
-    """Whether a file is named as a picture of a format that `decode` reads."""
-    return Image.registered_extensions().get(path.suffix.lower()) in _formats()
+    """Whether a file is named as a picture, also one of a format that `decode` does not read."""
+    suffix = path.suffix.lower()
+    return suffix in _OTHER_PICTURES or Image.registered_extensions().get(suffix) in _formats()
 
 
 def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[PictureFacts, list[NDArray[np.uint8]]]:
@@ -129,6 +135,8 @@ def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[Pict
         When the content is of no known picture format.
     PictureError
         When it is a picture, but a broken or a too large one; the message is the reason.
+    OSError
+        When the file cannot be read.
     """
     try:
         with Image.open(file, formats=_formats()) as image:
@@ -139,12 +147,14 @@ def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[Pict
                 rgb = rgb.transpose(turn)
             return PictureFacts(image_format, *rgb.size), [_resize(rgb, size) for size in sizes]
     except UnidentifiedImageError:
-        raise NotAPictureError("not a picture in any known format") from None
+        raise NotAPictureError("not a picture in any format that can be decoded here") from None
     except Image.DecompressionBombError:
         raise PictureError(f"decompression bomb: more than {MAX_PIXELS:,} pixels") from None
     except MemoryError:
-        raise PictureError("too large for the memory of this machine") from None
-    except _BROKEN as error:
+        raise UnreadError("too large for the memory of this machine") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # not the picture is broken, but the disk or the network
         raise PictureError(f"broken picture: {str(error).rstrip('.') or type(error).__name__}") from None
 
 
@@ -157,7 +167,7 @@ def _formats() -> tuple[str, ...]:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _BROKEN:  # broken EXIF beside sound pixels: the picture still counts
+    except Exception:  # noqa: BLE001  (broken EXIF beside sound pixels: the picture still counts)
         return 1
 
 
@@ -172,8 +182,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     # Pillow's own conversion clips at 255: a 16-bit picture would come out white.
-    values = np.asarray(image, dtype=np.float64)
-    values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     if image.mode != "F" and low >= 0 and high <= _MAX_16_BIT:
         low, high = 0.0, _MAX_16_BIT

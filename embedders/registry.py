@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from simquery.embedders.embedder import Embedder
+from simquery.embedders.mini import mini_embedder
 from simquery.embedders.networks import NETWORKS
 
 from simquery.errors import EmbedderError, UnknownModelError
@@ -21,7 +22,7 @@ __all__ = ["ENTRY_POINTS", "build_embedder", "check_model_name", "model_names"]
 ENTRY_POINTS = "simquery.embedders"
 
 _MAX_DIMS = 4096
-_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]*")
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?")
 
 
 def model_names(settings: Settings) -> list[str]:
@@ -38,7 +39,7 @@ def check_model_name(name: str, settings: Settings) -> str:
         When no model has that name.
     """
     name = name.lower()
-    model, _, _ = name.partition("@")
+    model = name.partition("@")[0]
     if not _MODEL_NAME.fullmatch(name) or not {name, model} & set(model_names(settings)):
         raise UnknownModelError(f"There is no model '{name}'. There are: {', '.join(model_names(settings))}.")
     return name
@@ -57,16 +58,21 @@ def build_embedder(settings: Settings) -> Embedder:
         When a lab's own embedder cannot be loaded or is none.
     """
     name = check_model_name(settings.model, settings)
-    model, _, layer = name.partition("@")
+    embedder = _build(name, settings)
+    if not 0 < embedder.dims <= _MAX_DIMS:
+        raise EmbedderError(f"Model '{name}' gives {embedder.dims} dimensions; Elasticsearch takes 1 to {_MAX_DIMS}.")
+    return embedder
+
+
+def _build(name: str, settings: Settings) -> Embedder:
     plugins = {point.name: point for point in _plugins()}
     if name in settings.embedders:
         return _own_embedder(name, settings.embedders[name])
     if name in plugins:
         return _checked(name, plugins[name].load)
     if name == "mini":
-        from simquery.embedders.mini import mini_embedder  # noqa: PLC0415
-
         return mini_embedder()
+    model, _, layer = name.partition("@")
     if model not in NETWORKS:
         raise UnknownModelError(f"Only the Keras networks can be cut at a layer, and '{model}' is none of them.")
     from simquery.embedders.keras import application_embedder  # noqa: PLC0415
@@ -97,6 +103,4 @@ def _checked(name: str, load: Callable[[], Callable[[], object]]) -> Embedder:
         raise EmbedderError(f"Model '{name}' is no embedder: it lacks name, dims, input_size, fingerprint or embed().")
     if embedder.name != name:
         raise EmbedderError(f"Model '{name}' calls itself '{embedder.name}'; both must be the same.")
-    if not 0 < embedder.dims <= _MAX_DIMS:
-        raise EmbedderError(f"Model '{name}' gives {embedder.dims} dimensions; Elasticsearch takes 1 to {_MAX_DIMS}.")
     return embedder

@@ -9,7 +9,9 @@ from pathlib import Path
 from simquery.errors import FolderError
 from simquery.paths import display_path
 
-__all__ = ["Candidate", "candidate", "check_folder", "scan"]
+__all__ = ["VANISHED", "Candidate", "candidate", "check_folder", "is_folder", "scan"]
+
+VANISHED = "vanished before it could be read"
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,27 @@ def scan(folder: Path) -> Iterator[Candidate]:
 
     Symbolic links are reported and not followed: they may lead out of the evidence, or in circles.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        yield Candidate(folder, unreadable=f"the folder cannot be listed: {error.strerror}")
-        return
-    for entry in names:
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from scan(path)
-        else:
+    waiting = [folder]
+    while waiting:
+        path = waiting.pop()
+        if path is not folder and not is_folder(path):
             yield candidate(path)
+            continue
+        try:
+            with os.scandir(path) as entries:
+                names = sorted((os.fsencode(entry.name) for entry in entries), reverse=True)
+        except OSError as error:
+            yield Candidate(path, unreadable=f"the folder cannot be listed: {error.strerror}")
+        else:
+            waiting.extend(path / os.fsdecode(name) for name in names)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder itself, not a link to one; what cannot be looked at is none."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def candidate(path: Path) -> Candidate:
@@ -81,7 +92,7 @@ def candidate(path: Path) -> Candidate:
     try:
         facts = path.lstat()
     except FileNotFoundError:
-        return Candidate(path, unreadable="vanished before it could be read")
+        return Candidate(path, unreadable=VANISHED)
     except OSError as error:
         return Candidate(path, unreadable=f"cannot be looked at: {error.strerror}")
     skipped = None

@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import pack_dense_vector
 from numpy.typing import NDArray
 from simquery.embedders.pictures import PictureFacts
-from simquery.indexer.writing import bulk
+from simquery.indexer.writing import answered, bulk
 
 from simquery import __version__
 
@@ -79,7 +79,7 @@ class Images:
         if not ids:
             return set()
         answer = self._client.mget(index=self._index, ids=ids, source=False)
-        return {found["_id"] for found in answer["docs"] if found.get("found")}
+        return {found["_id"] for found in answered(answer["docs"]) if found["found"]}
 
     def store(self, occurrences: Iterable[Occurrence]) -> dict[str, str]:
         """Store contents and add paths, atomically for each content.

@@ -11,12 +11,12 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 from simquery.indexer.candidates import Candidate
-from simquery.indexer.writing import bulk
+from simquery.indexer.writing import answered, bulk
 
 from simquery import __version__
 from simquery.paths import display_path
 
-__all__ = ["Entry", "Ledger", "Status"]
+__all__ = ["Entry", "Ledger", "Status", "refused_entry"]
 
 
 class Status(StrEnum):
@@ -36,7 +36,8 @@ class Status(StrEnum):
 class Entry:
     """One path in the ledger.
 
-    ``sha256`` is None where the content could not be read at all; such a path is tried again by the next run.
+    ``sha256`` is None where the content could not be read this time; such a path is tried again by the next run.
+    ``models`` have embedded it; those in ``refused_by`` found nothing in it (zero or infinite features).
     """
 
     candidate: Candidate
@@ -44,6 +45,7 @@ class Entry:
     sha256: str | None = None
     reason: str | None = None
     models: tuple[str, ...] = ()
+    refused_by: tuple[str, ...] = ()
     earlier: tuple[dict[str, Any], ...] = ()
     recorded_at: str = ""
 
@@ -51,23 +53,31 @@ class Entry:
         """Whether the path needs no second look: unchanged, read before, and known to this model."""
         if not self._is_same_file(candidate):
             return False
-        if self.status in (Status.UNREADABLE, Status.SKIPPED):
-            return self.sha256 is not None or candidate.skipped is not None
-        return model in self.models
+        if self.models or self.refused_by:
+            return model in (*self.models, *self.refused_by)
+        return self.sha256 is not None or candidate.skipped is not None
 
     def following(self, previous: "Entry | None") -> "Entry":
-        """Carry over what the ledger knew before: models of the same content, the facts of an earlier one."""
+        """Carry over what the ledger knew before: models of the same content, the facts of an earlier one.
+
+        A content that one model has embedded stays ``indexed`` or ``duplicate``, whatever another makes of it.
+        """
         if previous is None:
             return self
         if previous.sha256 == self.sha256:
-            models = tuple(sorted({*previous.models, *self.models}))
-            return replace(self, models=models, earlier=previous.earlier)
+            known = replace(previous, candidate=self.candidate) if previous.models else self
+            return replace(
+                known,
+                models=tuple(sorted({*previous.models, *self.models})),
+                refused_by=tuple(sorted({*previous.refused_by, *self.refused_by})),
+                earlier=previous.earlier,
+            )
         if previous.sha256 is None:
             return replace(self, earlier=previous.earlier)
         was = {
             "sha256": previous.sha256,
             "size": previous.candidate.size,
-            "mtime_ns": previous.candidate.mtime_ns,
+            "mtime_ns": str(previous.candidate.mtime_ns),
             "recorded_at": previous.recorded_at,
         }
         return replace(self, earlier=(*previous.earlier, was))
@@ -91,8 +101,8 @@ class Ledger:
         ids = [_entry_id(candidate.path) for candidate in candidates]
         answer = self._client.mget(index=self._index, ids=ids)
         return [
-            _entry(candidate, found["_source"]) if found.get("found") else None
-            for candidate, found in zip(candidates, answer["docs"], strict=True)
+            _entry(candidate, found["_source"]) if found["found"] else None
+            for candidate, found in zip(candidates, answered(answer["docs"]), strict=True)
         ]
 
     def record(self, entries: Iterable[Entry]) -> None:
@@ -109,6 +119,12 @@ class Ledger:
         }
 
 
+def refused_entry(candidate: Candidate, content: str, model: str) -> Entry:
+    """Entry of a picture in which a network finds nothing."""
+    reason = f"model '{model}' finds nothing in it (zero or infinite features)"
+    return Entry(candidate, Status.UNREADABLE, content, reason, refused_by=(model,))
+
+
 def _entry_id(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()
 
@@ -119,11 +135,12 @@ def _document(entry: Entry) -> dict[str, Any]:
         "path": display_path(candidate.path),
         "size": candidate.size,
         "mtime": _iso(candidate.mtime_ns),
-        "mtime_ns": candidate.mtime_ns,
+        "mtime_ns": str(candidate.mtime_ns),
         "sha256": entry.sha256,
         "status": str(entry.status),
         "reason": entry.reason,
         "models": list(entry.models),
+        "refused_by": list(entry.refused_by),
         "earlier": list(entry.earlier),
         "recorded_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "version": __version__,
@@ -133,18 +150,19 @@ def _document(entry: Entry) -> dict[str, Any]:
 
 def _entry(candidate: Candidate, document: dict[str, Any]) -> Entry:
     return Entry(
-        Candidate(candidate.path, document["size"], document["mtime_ns"]),
+        Candidate(candidate.path, document["size"], int(document["mtime_ns"])),
         Status(document["status"]),
         document.get("sha256"),
         document.get("reason"),
         tuple(document.get("models", ())),
+        tuple(document.get("refused_by", ())),
         tuple(document.get("earlier", ())),
         document["recorded_at"],
     )
 
 
 def _iso(mtime_ns: int) -> str | None:
-    # date_nanos holds 1970 to 2262; a file dated outside of that keeps its mtime_ns alone.
+    # date_nanos holds 1970 to 2262; a file dated outside of that has its time in mtime_ns alone.
     if not 0 <= mtime_ns < 2**63:
         return None
     seconds, nanoseconds = divmod(mtime_ns, 10**9)

@@ -1,6 +1,7 @@
 """Reading one evidence file: its hash first, its pixels when they are needed, a reason when either fails."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 
@@ -8,12 +9,13 @@ from simquery.embedders.embedder import Pixels
 from simquery.embedders.pictures import (
     NotAPictureError,
     PictureFacts,
+    UnreadError,
     decode,
     is_picture_name,
     open_evidence,
     sha256_of,
 )
-from simquery.indexer.candidates import Candidate
+from simquery.indexer.candidates import VANISHED, Candidate
 
 from simquery.errors import PictureError
 
@@ -33,15 +35,15 @@ class Obstacle:
     skipped: bool = False
 
 
-def hash_file(candidate: Candidate) -> str | Obstacle:
-    """SHA-256 (hex) of a candidate's content."""
+def hash_file(candidate: Candidate, stopped: Callable[[], bool]) -> str | Obstacle:
+    """SHA-256 (hex) of a candidate's content; given up when ``stopped`` says so, for a disk image takes minutes."""
     if candidate.skipped:
         return Obstacle(candidate.skipped, skipped=True)
     if candidate.unreadable:
         return Obstacle(candidate.unreadable)
     try:
         with open_evidence(candidate.path) as file:
-            digest = sha256_of(file)
+            digest = sha256_of(file, stopped)
             return Obstacle(_CHANGED) if _changed(file, candidate) else digest
     except OSError as error:
         return _unread(error)
@@ -50,16 +52,17 @@ def hash_file(candidate: Candidate) -> str | Obstacle:
 def read_picture(candidate: Candidate, size: tuple[int, int]) -> tuple[PictureFacts, Pixels] | PictureError:
     """Facts of a picture, and its pixels at ``size`` (height, width) as uint8 of shape (height, width, 3).
 
-    An error is returned, not raised: it concerns every path with the same content, see `obstacle`.
+    An error is returned, not raised. An `UnreadError` concerns this path and this time; any other concerns every path
+    with the same content, see `obstacle`.
     """
     try:
         with open_evidence(candidate.path) as file:
             facts, (pixels,) = decode(file, [size])
-            return PictureError(_CHANGED) if _changed(file, candidate) else (facts, pixels)
+            return UnreadError(_CHANGED) if _changed(file, candidate) else (facts, pixels)
     except PictureError as error:
         return error
     except OSError as error:
-        return PictureError(_unread(error).reason)
+        return UnreadError(_unread(error).reason)
 
 
 def obstacle(candidate: Candidate, error: PictureError) -> Obstacle:
@@ -79,5 +82,5 @@ def _changed(file: BufferedReader, candidate: Candidate) -> bool:
 
 def _unread(error: OSError) -> Obstacle:
     if isinstance(error, FileNotFoundError):
-        return Obstacle("vanished before it could be read")
-    return Obstacle(f"cannot be read: {error.strerror}")
+        return Obstacle(VANISHED)
+    return Obstacle(f"cannot be read: {error.strerror or error}")

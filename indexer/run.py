@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -12,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 from elasticsearch import Elasticsearch
 from simquery.embedders import Embedder, Pixels
-from simquery.embedders.pictures import PictureFacts
+from simquery.embedders.pictures import PictureFacts, UnreadError
 from simquery.indexer.candidates import Candidate
 from simquery.indexer.images import Images, Occurrence, image_document, is_usable
-from simquery.indexer.ledger import Entry, Ledger, Status
+from simquery.indexer.ledger import Entry, Ledger, Status, refused_entry
 from simquery.indexer.reading import Obstacle, hash_file, obstacle, read_picture
 from simquery.mappings import install_templates, open_files_index, open_images_index
 
@@ -55,12 +56,16 @@ class Counts:
 
 @dataclass
 class _Batch:
-    """Candidates that were read: contents to embed, occurrences of known contents, and obstacles."""
+    """Candidates that were read.
+
+    Entries of before, contents, obstacles, pictures to embed by content, contents in which the network finds nothing.
+    """
 
     unchanged: int = 0
     previous: dict[Candidate, Entry | None] = field(default_factory=dict)
     contents: dict[Candidate, str] = field(default_factory=dict)
     obstacles: dict[Candidate, Obstacle] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
     pictures: dict[str, tuple[Candidate, PictureFacts, Pixels]] = field(default_factory=dict)
 
 
@@ -78,6 +83,7 @@ class Indexer:
         self._images = Images(
             client, open_images_index(client, case, embedder.name, embedder.dims, embedder.fingerprint)
         )
+        self._stopped = threading.Event()
         self.counts = Counts()
 
     def index(self, candidates: Iterable[Candidate], progress: Callable[[Counts], None]) -> None:
@@ -96,9 +102,12 @@ class Indexer:
             for batch in _ahead(preparer, lambda batch: self._read(batch, readers), _batches(candidates)):
                 self._write(batch)
                 progress(self.counts)
+        except BaseException:
+            self._stopped.set()  # readers give up in the middle of a file: nothing of this batch will be stored
+            raise
         finally:
-            preparer.shutdown(cancel_futures=True)
             readers.shutdown(cancel_futures=True)
+            preparer.shutdown(cancel_futures=True)
         self._images.refresh()
 
     def _read(self, candidates: Sequence[Candidate], readers: Executor) -> _Batch:
@@ -109,7 +118,8 @@ class Indexer:
                 batch.unchanged += 1
             else:
                 batch.previous[candidate] = entry
-        for candidate, outcome in zip(batch.previous, readers.map(hash_file, batch.previous), strict=True):
+        hashes = readers.map(lambda candidate: hash_file(candidate, self._stopped.is_set), batch.previous)
+        for candidate, outcome in zip(batch.previous, hashes, strict=True):
             if isinstance(outcome, Obstacle):
                 batch.obstacles[candidate] = outcome
             else:
@@ -124,17 +134,28 @@ class Indexer:
             if content not in known:
                 copies.setdefault(content, []).append(candidate)
         firsts = [paths[0] for paths in copies.values()]
-        outcomes = readers.map(lambda candidate: read_picture(candidate, self._embedder.input_size), firsts)
-        for (content, paths), outcome in zip(copies.items(), outcomes, strict=True):
+        outcomes = readers.map(self._read_picture, firsts)
+        for (content, paths), first_outcome in zip(copies.items(), outcomes, strict=True):
+            outcome = first_outcome
+            while isinstance(outcome, UnreadError) and paths:  # the next copy may do better
+                del batch.contents[paths[0]]
+                batch.obstacles[paths[0]] = Obstacle(str(outcome))
+                del paths[0]
+                outcome = self._read_picture(paths[0]) if paths else outcome
             if isinstance(outcome, PictureError):
                 batch.obstacles.update((path, obstacle(path, outcome)) for path in paths)
             else:
                 batch.pictures[content] = (paths[0], *outcome)
 
+    def _read_picture(self, candidate: Candidate) -> tuple[PictureFacts, Pixels] | PictureError:
+        return read_picture(candidate, self._embedder.input_size)
+
     def _write(self, batch: _Batch) -> None:
         documents = self._embed(batch)
         stored = {
-            candidate: content for candidate, content in batch.contents.items() if candidate not in batch.obstacles
+            candidate: content
+            for candidate, content in batch.contents.items()
+            if candidate not in batch.obstacles and content not in batch.refused
         }
         first_paths = self._images.store(
             Occurrence(content, display_path(candidate.path), documents.get(content))
@@ -143,10 +164,12 @@ class Indexer:
         entries = []
         for candidate, previous in batch.previous.items():
             content = batch.contents.get(candidate)
-            if candidate in batch.obstacles:
+            if content is None or candidate in batch.obstacles:
                 entry = _obstructed(candidate, content, batch.obstacles[candidate])
+            elif content in batch.refused:
+                entry = refused_entry(candidate, content, self._embedder.name)
             else:
-                first = content is not None and first_paths[content] == display_path(candidate.path)
+                first = first_paths[content] == display_path(candidate.path)
                 status = Status.INDEXED if first else Status.DUPLICATE
                 entry = Entry(candidate, status, content, models=(self._embedder.name,))
             entries.append(entry.following(previous))
@@ -166,9 +189,7 @@ class Indexer:
             if is_usable(vector):
                 documents[content] = image_document(content, candidate.size, facts, vector)
             else:
-                reason = Obstacle(f"model '{self._embedder.name}' finds nothing in it (zero or infinite features)")
-                copies = (copy for copy, other in batch.contents.items() if other == content)
-                batch.obstacles.update(dict.fromkeys(copies, reason))
+                batch.refused.add(content)
         return documents
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from simquery.indexer.candidates import Candidate, candidate, scan
+from simquery.indexer.candidates import VANISHED, Candidate, candidate, is_folder, scan
 from watchdog.events import (
     DirCreatedEvent,
     DirMovedEvent,
@@ -24,8 +25,15 @@ from watchdog.events import (
 from watchdog.observers import Observer
 
 from simquery.errors import FolderError
+from simquery.paths import display_path
 
 __all__ = ["SETTLE_SECONDS", "Watcher"]
+
+_GROUP = 256
+"""So many files at most are handed over at once: between groups it can be stopped."""
+
+_LONGEST_WAIT = 5.0
+"""Seconds after which it looks whether the folder is still there."""
 
 SETTLE_SECONDS = 1.0
 """A file counts as complete when its size and modification time have stood still for so long."""
@@ -50,6 +58,7 @@ class Watcher(FileSystemEventHandler):
         self._folder = folder
         self._settle_seconds = settle_seconds
         self._touched: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
         self._observer = Observer()
 
     def __enter__(self) -> Self:
@@ -85,6 +94,7 @@ class Watcher(FileSystemEventHandler):
 
     def stop(self) -> None:
         """Make `complete` come to its end; may be called from a signal handler or another thread."""
+        self._stopped.set()
         self._touched.put(None)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
@@ -92,20 +102,35 @@ class Watcher(FileSystemEventHandler):
         self._touched.put(Path(os.fsdecode(event.dest_path or event.src_path)))
 
     def complete(self) -> Iterator[list[Candidate]]:
-        """Groups of files that have become complete, until `stop` is called."""
+        """Groups of files that have become complete, until `stop` is called.
+
+        A file that is gone again before it was complete was a temporary one, and is not reported.
+
+        Raises
+        ------
+        FolderError
+            When the folder itself goes away: nothing can be seen in it any more, whatever comes in its place.
+        """
         settling: dict[Path, _Settling] = {}
-        while True:
-            try:
-                touched = self._touched.get(timeout=_until_next(settling))
-                if touched is None:
-                    return
-                for path in _files(touched):
-                    settling[path] = _Settling(candidate(path), time.monotonic() + self._settle_seconds)
-            except queue.Empty:
-                pass
+        while not self._stopped.is_set():
+            for path in self._new_paths(_until_next(settling)):
+                settling[path] = _Settling(candidate(path), time.monotonic() + self._settle_seconds)
+            if not is_folder(self._folder):
+                raise FolderError(f"The folder '{display_path(self._folder)}' went away while it was watched.")
             ready = list(self._settled(settling))
-            if ready:
-                yield ready
+            for start in range(0, len(ready), _GROUP):
+                if not self._stopped.is_set():
+                    yield ready[start : start + _GROUP]
+
+    def _new_paths(self, timeout: float) -> Iterator[Path]:
+        """Every file touched by now; waits for the first."""
+        try:
+            touched = self._touched.get(timeout=timeout)
+            while touched is not None:
+                yield from _files(touched)
+                touched = self._touched.get_nowait()
+        except queue.Empty:
+            return
 
     def _settled(self, settling: dict[Path, "_Settling"]) -> Iterator[Candidate]:
         now = time.monotonic()
@@ -113,7 +138,10 @@ class Watcher(FileSystemEventHandler):
             if waiting.due > now:
                 continue
             current = candidate(path)
-            if current == waiting.seen:
+            if current.unreadable == VANISHED:
+                del settling[path]
+                logger.debug("'%s' is gone again", display_path(path))
+            elif current == waiting.seen:
                 del settling[path]
                 yield current
             else:
@@ -126,14 +154,13 @@ class _Settling:
     due: float
 
 
-def _until_next(settling: dict[Path, _Settling]) -> float | None:
+def _until_next(settling: dict[Path, _Settling]) -> float:
     if not settling:
-        return None
-    return max(0.0, min(waiting.due for waiting in settling.values()) - time.monotonic())
+        return _LONGEST_WAIT
+    due = min(waiting.due for waiting in settling.values())
+    return min(_LONGEST_WAIT, max(0.0, due - time.monotonic()))
 
 
 def _files(touched: Path) -> list[Path]:
     # A folder that is moved in brings its files along without an event for each.
-    if touched.is_dir() and not touched.is_symlink():
-        return [found.path for found in scan(touched)]
-    return [touched]
+    return [found.path for found in scan(touched)] if is_folder(touched) else [touched]

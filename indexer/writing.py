@@ -8,7 +8,7 @@ from elasticsearch.helpers import streaming_bulk
 
 from simquery.errors import ClusterError
 
-__all__ = ["bulk"]
+__all__ = ["answered", "bulk"]
 
 _RETRIES = 8
 _FIRST_PAUSE = 0.5
@@ -42,3 +42,18 @@ def bulk(client: Elasticsearch, actions: Iterable[dict[str, Any]]) -> Iterator[d
                 f"Elasticsearch refused to store '{item.get('_id')}' in '{item.get('_index')}': {reason}."
             )
         yield item
+
+
+def answered(documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the documents of a multi-get, found or not.
+
+    Raises
+    ------
+    ClusterError
+        When the server could not say of one of them whether it exists: it must not pass for one that does not.
+    """
+    for document in documents:
+        if "error" in document:
+            reason = document["error"].get("reason", document["error"])
+            raise ClusterError(f"Elasticsearch could not look up '{document['_id']}': {reason}.")
+        yield document

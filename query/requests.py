@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from simquery.distances import EPSILON, Distance, score_expression
 
-__all__ = ["exact_search"]
+__all__ = ["MAX_REFERENCES", "exact_search"]
+
+MAX_REFERENCES = 64
+"""Each reference has a place of its own in the script, whose size Elasticsearch limits."""
 
 
 def exact_search(distance: Distance, references: NDArray[np.float32], k: int) -> dict[str, Any]:
@@ -36,6 +39,7 @@ def exact_search(distance: Distance, references: NDArray[np.float32], k: int) ->
         "sort": [{"_score": "desc"}, {"sha256": "asc"}],
         "source": ["sha256", "paths"],
         "track_total_hits": True,
+        "allow_partial_search_results": False,
     }
 
 

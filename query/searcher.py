@@ -1,6 +1,7 @@
 """Queries by example against one case and model."""
 
 import base64
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from simquery.query.ranking import Hit, Ranking, Reference
 from simquery.query.requests import exact_search
 
 from simquery.distances import Distance, distance_of_score
-from simquery.errors import CaseError, PictureError, SchemaError
+from simquery.errors import CaseError, ClusterError, PictureError, SchemaError
 from simquery.paths import display_path
 
 __all__ = ["Searcher"]
@@ -62,6 +63,7 @@ class Searcher:
         """
         name = display_path(path)
         try:
+            _require_file(path)
             with open_evidence(path) as file:
                 content = sha256_of(file)
                 vector = self._stored_vector(content)
@@ -87,6 +89,10 @@ class Searcher:
         """
         vectors = np.stack([reference.vector for reference in references])
         answer = self._client.search(index=self._index, **exact_search(distance, vectors, k))
+        if answer["timed_out"] or answer["_shards"]["failed"]:
+            raise ClusterError(
+                "Elasticsearch could not score every picture: nothing is shown rather than a part of it."
+            )
         found = answer["hits"]
         if not found["total"]["value"]:
             raise CaseError(f"Case '{self._case}' holds no picture that model '{self._model}' has seen.")
@@ -120,6 +126,12 @@ class Searcher:
                     " vectors cannot be compared: bring back the weights used then."
                 )
         return self._embedder
+
+
+def _require_file(path: Path) -> None:
+    # Opening a named pipe would wait for somebody to write into it.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise PictureError("it is not a regular file")
 
 
 def _hit(rank: int, hit: dict[str, Any]) -> Hit:

@@ -1,5 +1,24 @@
-"""``python -m simquery``: the same as the ``simquery`` command."""
+"""The ``simquery`` command, also as ``python -m simquery``.
 
-from simquery.cli.main import main
+It imports the rest inside, so that Ctrl-C during the import ends as cleanly as later.
+"""
 
-main()
+import sys
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        from simquery.cli.main import main as run  # noqa: PLC0415
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

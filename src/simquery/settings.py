@@ -13,6 +13,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnparsableSettingsError
 
 from simquery.errors import SettingsError
 
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="API key, instead of user and password")
     ca_file: Path | None = Field(None, description="certificate authority of the cluster (PEM)")
     verify_certificates: bool = Field(True, description="check the cluster's certificate")
-    timeout: float = Field(60.0, gt=0, description="seconds to wait for one answer of the cluster")
+    timeout: float = Field(60.0, gt=0, le=3600, description="seconds to wait for one answer of the cluster")
 
     elasticsearch_home: Path | None = Field(None, description="installed Elasticsearch for the local node")
     java_home: Path | None = Field(None, description="JDK 21 or newer for the local node")
@@ -72,6 +73,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
+        if self.url is not None and (self.url.username or self.url.password):
+            raise ValueError("the url must not hold credentials: set SIMQUERY_USERNAME and SIMQUERY_PASSWORD")
+        for secret in (self.password, self.api_key):
+            if secret is not None and not secret.get_secret_value().isprintable():
+                raise ValueError("a password or api_key holds a line break or control character")
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together: set both or neither")
         if self.api_key and self.username:
@@ -118,8 +124,12 @@ def load_settings(**options: Any) -> Settings:
         raise SettingsError(f"Settings that cannot be used: {problems}.") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"'{config}' is not valid TOML: {error}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"'{config}' is not UTF-8 text.") from None
     except OSError as error:
         raise SettingsError(f"'{config}' cannot be read: {error.strerror}.") from None
+    except UnparsableSettingsError as error:
+        raise SettingsError(f"Settings that cannot be used: {error}.") from None
 
 
 def _describe(location: tuple[int | str, ...], message: str) -> str:

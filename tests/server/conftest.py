@@ -17,9 +17,8 @@ from simquery.mappings import install_templates
 from simquery.cluster import connect
 from simquery.node import LocalNode
 from simquery.settings import Settings
-from tests.conftest import WEIGHTS
 
-MODEL = os.environ.get("SIMQUERY_TEST_MODEL", "mini")
+MODEL = "mini"
 
 # Where it is set, the node there is used and left running: for working on the tests.
 KEPT_HOME = os.environ.get("SIMQUERY_TEST_HOME")
@@ -59,7 +58,7 @@ def client(cluster: Settings) -> Iterator[Elasticsearch]:
 
 @pytest.fixture(scope="session")
 def embedder() -> Embedder:
-    return build_embedder(Settings(model=MODEL, weights_dir=WEIGHTS))
+    return build_embedder(Settings(model=MODEL))
 
 
 @pytest.fixture
@@ -91,4 +90,3 @@ def command_environment(cluster: Settings, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SIMQUERY_USERNAME", str(cluster.username))
     monkeypatch.setenv("SIMQUERY_PASSWORD", cluster.password.get_secret_value())
     monkeypatch.setenv("SIMQUERY_MODEL", MODEL)
-    monkeypatch.setenv("SIMQUERY_WEIGHTS_DIR", str(WEIGHTS))

@@ -213,6 +213,24 @@ def test_bad_settings_have_exit_code_2() -> None:
     assert "SIMQUERY_CASE" in fails(2, "status", "--case", "No Good")
 
 
+def test_a_sheet_never_overwrites_a_file(case: str, evidence: Path) -> None:
+    simquery("index", evidence, "--case", case)
+    before = (evidence / "2.png").read_bytes()
+    arguments = ("query", evidence / "1.png", "--case", case, "--sheet", evidence / "2.png")
+    assert "nothing is overwritten" in fails(2, *arguments)
+    assert (evidence / "2.png").read_bytes() == before
+
+
+def test_too_many_references_are_refused_in_one_sentence(case: str, evidence: Path) -> None:
+    assert "at most 64" in fails(2, "query", *([evidence / "1.png"] * 65), "--case", case)
+
+
+def test_credentials_in_the_url_are_refused_and_not_repeated() -> None:
+    message = fails(2, "status", environment={"SIMQUERY_URL": "http://elastic:hunter2@localhost:9200"})
+    assert "SIMQUERY_PASSWORD" in message
+    assert "hunter2" not in message
+
+
 def test_an_unwritable_sheet_is_an_error_with_its_name(case: str, evidence: Path) -> None:
     simquery("index", evidence, "--case", case)
     assert "/nowhere/sheet.png" in fails(

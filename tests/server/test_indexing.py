@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
 from simquery.embedders import Embedder, Features, Pixels
-from simquery.indexer import Candidate, Counts, Indexer, scan
+from simquery.indexer import Candidate, Counts, Indexer, run, scan
+from simquery.indexer.reading import read_picture
 from simquery.mappings import files_index, images_index
 from simquery.query import Searcher
 
+from simquery.errors import ClusterError
 from simquery.paths import real_path
 from tests.conftest import pixels, save_picture, unprivileged
 from tests.server.conftest import MODEL
@@ -118,8 +120,8 @@ def test_files_that_cannot_be_indexed_are_recorded_with_their_reason(
     assert reasons.pop("cut.jpg")[1].startswith("broken picture: ")
     assert reasons == {
         "empty.jpg": ("unreadable", "empty file (0 bytes)"),
-        "diary.jpg": ("unreadable", "not a picture in any known format, in spite of its name"),
-        "notes.txt": ("skipped", "not a picture in any known format"),
+        "diary.jpg": ("unreadable", "not a picture in any format that can be decoded here, in spite of its name"),
+        "notes.txt": ("skipped", "not a picture in any format that can be decoded here"),
         "link.png": ("skipped", "a symbolic link"),
         "bomb.png": ("unreadable", "decompression bomb: more than 178,956,970 pixels"),
         "good.png": ("indexed", None),
@@ -155,6 +157,58 @@ def test_a_file_that_vanishes_or_changes_while_being_read_is_recorded(
     assert counted(indexer.counts) == {"unreadable": 2}
     reasons = {name: entry["reason"] for name, entry in ledger(client, case).items()}
     assert reasons == {"changed.png": "changed while it was read", "vanished.png": "vanished before it could be read"}
+
+
+def test_a_copy_that_vanishes_does_not_take_the_others_along(
+    client: Elasticsearch, case: str, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = save_picture(tmp_path / "a.png", 1)
+    shutil.copy(first, tmp_path / "b.png")
+
+    def vanish_then_read(candidate: Candidate, size: tuple[int, int]) -> object:
+        first.unlink(missing_ok=True)  # after it was hashed, before it is decoded
+        return read_picture(candidate, size)
+
+    monkeypatch.setattr(run, "read_picture", vanish_then_read)
+    indexer = Indexer(client, case, embedder)
+    indexer.index(list(scan(tmp_path)), lambda _: None)
+    assert counted(indexer.counts) == {"indexed": 1, "unreadable": 1}
+    shutil.copy(tmp_path / "b.png", first)
+    again = Indexer(client, case, embedder)
+    again.index(scan(tmp_path), lambda _: None)
+    assert counted(again.counts) == {"duplicate": 1, "unchanged": 1}
+
+
+def test_dates_beyond_what_elasticsearch_can_hold_are_kept(
+    client: Elasticsearch, case: str, index: Index, tmp_path: Path
+) -> None:
+    far, early = 2400 * 31_556_952 * 10**9 - 62_167_219_200 * 10**9, -(10**18)
+    for seed, moment in enumerate((far, early)):
+        os.utime(save_picture(tmp_path / f"{seed}.png", seed), ns=(moment, moment))
+    assert counted(index(tmp_path)) == {"indexed": 2}
+    assert {int(entry["mtime_ns"]) for entry in ledger(client, case).values()} == {
+        path.stat().st_mtime_ns for path in tmp_path.iterdir()
+    }
+    assert counted(index(tmp_path)) == {"unchanged": 2}
+
+
+def test_pictures_of_formats_that_cannot_be_decoded_do_not_pass_for_text(
+    client: Elasticsearch, case: str, index: Index, tmp_path: Path
+) -> None:
+    for name in ("phone.heic", "raw.cr2", "logo.eps"):
+        (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n" + name.encode())
+    assert counted(index(tmp_path)) == {"unreadable": 3}
+
+
+def test_an_answer_that_does_not_say_whether_an_entry_exists_ends_the_run(
+    client: Elasticsearch, case: str, embedder: Embedder, tmp_path: Path
+) -> None:
+    save_picture(tmp_path / "a.png")
+    indexer = Indexer(client, case, embedder)
+    client.indices.close(index=files_index(case))
+    with pytest.raises((ClusterError, ApiError)):
+        indexer.index(scan(tmp_path), lambda _: None)
+    client.indices.open(index=files_index(case))
 
 
 def test_a_changed_file_is_indexed_anew_and_its_earlier_content_is_not_forgotten(
@@ -237,7 +291,29 @@ def test_a_picture_in_which_the_network_finds_nothing_is_recorded(
     indexer = Indexer(client, case, Blind())
     indexer.index(scan(tmp_path), lambda _: None)
     assert counted(indexer.counts) == {"indexed": 1, "unreadable": 1}
-    assert "model 'blind' finds nothing in it" in ledger(client, case)["dark.png"]["reason"]
+    entry = ledger(client, case)["dark.png"]
+    assert "model 'blind' finds nothing in it" in entry["reason"]
+    assert entry["refused_by"] == ["blind"]
+
+
+@pytest.mark.parametrize("blind_first", [True, False])
+def test_what_one_model_finds_nothing_in_another_still_sees(
+    client: Elasticsearch, case: str, index: Index, tmp_path: Path, *, blind_first: bool
+) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "dark.png")
+
+    def index_blindly(_: Path) -> Counts:
+        indexer = Indexer(client, case, Blind())
+        indexer.index(scan(tmp_path), lambda _: None)
+        return indexer.counts
+
+    runs = [index_blindly, index] if blind_first else [index, index_blindly]
+    for once in runs:
+        once(tmp_path)
+    entry = ledger(client, case)["dark.png"]
+    assert (entry["status"], entry["models"], entry["refused_by"]) == ("indexed", [MODEL], ["blind"])
+    assert "reason" not in entry
+    assert [counted(once(tmp_path)) for once in runs] == [{"unchanged": 1}, {"unchanged": 1}]
 
 
 def test_a_second_model_fills_in_what_it_lacks(client: Elasticsearch, case: str, index: Index, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The same query in Elasticsearch and in NumPy, and everything a query promises."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import bulk, pack_dense_vector
 from numpy.typing import NDArray
 from simquery.embedders import Embedder, Features, Pixels
@@ -154,7 +155,11 @@ def test_a_reference_that_cannot_be_read_is_named(
     index(tmp_path / "case")
     searcher = Searcher(client, case, MODEL, lambda: embedder)
     (tmp_path / "diary.jpg").write_text("dear diary")
-    for name, reason in (("diary.jpg", "not a picture"), ("missing.jpg", "No such file"), ("case", "Is a directory")):
+    for name, reason in (
+        ("diary.jpg", "not a picture"),
+        ("missing.jpg", "No such file"),
+        ("case", "not a regular file"),
+    ):
         with pytest.raises(PictureError, match=f"{name}' cannot be .*{reason}"):
             searcher.reference(tmp_path / name)
 
@@ -178,6 +183,25 @@ def test_a_reference_is_not_embedded_with_other_weights_than_the_case(
     index(tmp_path / "case")
     with pytest.raises(SchemaError, match="other weights"):
         Searcher(client, case, MODEL, Renamed).reference(save_picture(tmp_path / "b.png", 2))
+
+
+def test_a_ranking_of_a_part_of_the_collection_is_refused(client: Elasticsearch, case: str) -> None:
+    store(client, case, features(10, 40))
+    index = f"simquery-images-{case}-net"
+    broken = {"sha256": "f" * 64, "paths": ["/evidence/broken.jpg"], "embedding": features(11, 1)[0].tolist()}
+    client.index(index=index, id="broken", document=broken, refresh=True)  # no norm: one shard's script fails
+    with pytest.raises(ApiError):
+        Searcher(client, case, "net", never).rank(references(features(12, 1)), DISTANCES["cosine"], 40)
+
+
+def test_a_pipe_as_reference_is_refused_and_not_waited_for(
+    client: Elasticsearch, case: str, index: Index, tmp_path: Path
+) -> None:
+    save_picture(tmp_path / "case" / "a.png")
+    index(tmp_path / "case")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(PictureError, match="not a regular file"):
+        Searcher(client, case, MODEL, never).reference(tmp_path / "pipe.jpg")
 
 
 def test_a_query_before_anything_is_indexed_says_so(client: Elasticsearch, case: str) -> None:

@@ -29,6 +29,17 @@ def test_links_are_reported_and_not_followed(tmp_path: Path) -> None:
     assert by_name == {"a.png": None, "circle": "a symbolic link", "link.png": "a symbolic link"}
 
 
+def test_folders_may_be_nested_deeper_than_any_stack(tmp_path: Path) -> None:
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    for _ in range(1500):
+        os.mkdir("d")  # noqa: PTH102  (the whole path is longer than the system takes at once)
+        os.chdir("d")
+    os.chdir(before)
+    found = list(scan(tmp_path))
+    assert all(candidate.unreadable for candidate in found)
+
+
 def test_a_pipe_is_reported_and_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (candidate,) = scan(tmp_path)

@@ -141,6 +141,20 @@ def test_every_damaged_byte_leaves_a_picture_or_a_reason(tmp_path: Path) -> None
             assert picture_or_reason(tmp_path / "damaged")
 
 
+def test_a_decoder_that_gives_up_in_its_own_way_is_a_reason(tmp_path: Path) -> None:
+    header = b"DDS " + (124).to_bytes(4, "little") + (0x1007).to_bytes(4, "little") + b"\x10\0\0\0" * 2 + b"\0" * 56
+    pixel_format = (32).to_bytes(4, "little") + (4).to_bytes(4, "little") + b"ZZZZ" + b"\0" * 20
+    (tmp_path / "odd.dds").write_bytes(header + pixel_format + b"\0" * 64)
+    assert "broken picture" in picture_or_reason(tmp_path / "odd.dds")
+
+
+def test_hashing_a_large_file_can_be_given_up(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(b"\0" * 3_000_000)
+    looks = iter([False, True])
+    with open_evidence(tmp_path / "disk.img") as file, pytest.raises(InterruptedError):
+        sha256_of(file, lambda: next(looks))
+
+
 def test_hashing_gives_the_digest_of_the_whole_file_and_rewinds(tmp_path: Path) -> None:
     path = tmp_path / "empty"
     path.write_bytes(b"")

@@ -44,6 +44,10 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"SIMQUERY_URL": "not a url"}, "SIMQUERY_URL"),
         ({"SIMQUERY_HEAP": "lots"}, "SIMQUERY_HEAP"),
         ({"SIMQUERY_PASSWORD": "hunter2"}, "username and password"),
+        ({"SIMQUERY_API_KEY": "hunter2\nhunter2"}, "line break"),
+        ({"SIMQUERY_EMBEDDERS": "foo"}, "embedders"),
+        ({"SIMQUERY_TIMEOUT": "inf"}, "SIMQUERY_TIMEOUT"),
+        ({"SIMQUERY_URL": "http://elastic:hunter2@localhost:9200"}, "must not hold credentials"),
         ({"SIMQUERY_API_KEY": "hunter2", "SIMQUERY_USERNAME": "a", "SIMQUERY_PASSWORD": "hunter2"}, "api_key"),
     ],
 )
@@ -67,6 +71,12 @@ def test_an_unknown_setting_in_the_file_is_an_error() -> None:
 def test_a_broken_file_is_an_error() -> None:
     Path("simquery.toml").write_text("case = \n")
     with pytest.raises(SettingsError, match="not valid TOML"):
+        load_settings()
+
+
+def test_a_file_that_is_no_text_is_an_error() -> None:
+    Path("simquery.toml").write_bytes(b'case = "caf\xe9"\n')
+    with pytest.raises(SettingsError, match="not UTF-8"):
         load_settings()
 
 

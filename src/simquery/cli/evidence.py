@@ -42,7 +42,7 @@ def index(settings: Settings, folder: Path, *, as_json: bool) -> None:
     with open_cluster(settings) as client:
         indexer = Indexer(client, settings.case, build_embedder(settings))
         started = time.monotonic()
-        with _progress(folder) as show:
+        with _progress(folder) as show, _resumable():
             indexer.index(scan(folder), show)
     _summarise(indexer.counts, time.monotonic() - started, as_json=as_json)
 
@@ -70,14 +70,32 @@ def watch(settings: Settings, folder: Path, *, as_json: bool) -> None:
 
 @contextmanager
 def _stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM call ``stop`` instead of ending the process: what has begun is finished first."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop()) for number in signals]
+    """Let Ctrl-C and SIGTERM call ``stop`` once, so that what has begun is finished; a second one ends at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop_once(*_: object) -> None:
+        restore()
+        stop()
+
+    for number in before:
+        signal.signal(number, stop_once)
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        restore()
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("What was done so far is stored; the same command goes on from there.")
+        raise
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The ``simquery`` command: its sub-commands, and the one place where errors become messages and exit codes."""
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from simquery.cluster import FOREIGN_ERRORS, explain
 from simquery.errors import SimqueryError
 
 __all__ = ["cli", "main"]
+
+logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
 
@@ -50,10 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("Stopped. What was done so far is stored; the same command goes on from there.", _INTERRUPTED)
+        _fail("Stopped.", _INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone, as `| head` does
         sys.exit(0)
+    except OSError as error:
+        _fail(f"{error.filename or 'The output'}: {error.strerror or error}.", SimqueryError.exit_code)
+    except Exception as error:
+        logger.debug("", exc_info=True)
+        what = f"{type(error).__name__}: {error}"
+        _fail(f"Something went wrong that should not have: {what}. Please report it.", SimqueryError.exit_code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -71,7 +71,7 @@ def open_cluster(settings: Settings) -> Elasticsearch:
 
 def say(text: str) -> None:
     """Tell people something, on one line of stderr, as it is: a path may hold what looks like markup."""
-    TO_PEOPLE.print(text, highlight=False, markup=False, soft_wrap=True)
+    TO_PEOPLE.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _configure_output(*, verbose: bool, quiet: bool) -> None:

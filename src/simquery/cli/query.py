@@ -1,15 +1,17 @@
 """``simquery query``: rank a case by example."""
 
 import json
+import os
 from pathlib import Path
 
 import click
+from PIL import Image
 
 from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
 from simquery.distances import DISTANCES, Distance
 from simquery.embedders import build_embedder, check_model_name
 from simquery.errors import SettingsError
-from simquery.query import Ranking, Searcher, contact_sheet, ranking_table
+from simquery.query import MAX_REFERENCES, Ranking, Searcher, contact_sheet, ranking_table
 from simquery.settings import Settings
 
 __all__ = ["query"]
@@ -34,16 +36,20 @@ def query(
     Every picture is scored (exact search), so the same query gives the same list. A reference that is in the case
     already needs no network.
     """
+    if sheet is not None and os.path.lexists(sheet):
+        raise SettingsError(f"'{sheet}' exists already, and nothing is overwritten: name another file for the sheet.")
     ranking = _rank(settings, images, _NAMES[distance], k)
-    if sheet is not None:
-        _save(ranking, sheet)
     if as_json:
         click.echo(json.dumps(ranking.as_dict(), indent=2))
     else:
         OUTPUT.print(ranking_table(ranking))
+    if sheet is not None:
+        _save(ranking, sheet)
 
 
 def _rank(settings: Settings, images: tuple[Path, ...], distance: Distance, k: int) -> Ranking:
+    if len(images) > MAX_REFERENCES:
+        raise SettingsError(f"{len(images)} references are too many for one query: give at most {MAX_REFERENCES}.")
     model = check_model_name(settings.model, settings)
     with open_cluster(settings) as client:
         searcher = Searcher(client, settings.case, model, lambda: build_embedder(settings))
@@ -52,7 +58,8 @@ def _rank(settings: Settings, images: tuple[Path, ...], distance: Distance, k: i
 
 def _save(ranking: Ranking, sheet: Path) -> None:
     try:
-        contact_sheet(ranking).save(sheet)
+        with sheet.open("xb") as file:
+            contact_sheet(ranking).save(file, Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))
     except (OSError, ValueError) as error:
         raise SettingsError(f"The sheet '{sheet}' cannot be written: {error}.") from None
     say(f"Drawn into '{sheet}'.")

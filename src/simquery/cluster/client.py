@@ -5,6 +5,7 @@ from typing import Any
 import elastic_transport
 import elasticsearch
 from elasticsearch import Elasticsearch
+from pydantic import AnyHttpUrl
 
 from simquery.errors import (
     AuthenticationError,
@@ -27,6 +28,8 @@ FOREIGN_ERRORS = (
 )
 """What the Elasticsearch client raises; `explain` turns each into one of ours."""
 
+_NOT_ELASTICSEARCH = "{} answers, but it is not Elasticsearch: check SIMQUERY_URL."
+_LONGEST_REASON = 300
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
 
@@ -43,13 +46,19 @@ def connect(settings: Settings) -> Elasticsearch:
     """
     if settings.url is None:
         raise SettingsError("No cluster is set: set SIMQUERY_URL, or start the local node with 'simquery up'.")
-    client = _client(settings)
+    client = _client(settings, settings.url)
     try:
-        version = client.info()["version"]["number"]
+        version = str(client.info()["version"]["number"])
+        supported = tuple(int(part) for part in version.split(".")[:2]) >= MINIMUM_VERSION
     except FOREIGN_ERRORS as error:
         client.close()
         raise explain(error, str(settings.url)) from error
-    if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM_VERSION:
+    except (KeyError, TypeError, ValueError):
+        client.close()
+        raise NotElasticsearchError(
+            f"{settings.url} answers, but it is not Elasticsearch: check SIMQUERY_URL."
+        ) from None
+    if not supported:
         client.close()
         needed = ".".join(str(part) for part in MINIMUM_VERSION)
         raise NotElasticsearchError(f"{settings.url} runs Elasticsearch {version}; simquery needs {needed} or newer.")
@@ -69,7 +78,7 @@ def explain(error: Exception, address: str = "The cluster") -> ClusterError:
     if isinstance(error, elasticsearch.ApiError):
         return _explain_answer(error, address)
     if isinstance(error, elasticsearch.UnsupportedProductError | elastic_transport.SerializationError):
-        return NotElasticsearchError(f"{address} answers, but it is not Elasticsearch: check SIMQUERY_URL.")
+        return NotElasticsearchError(_NOT_ELASTICSEARCH.format(address))
     cause = str(error).rsplit(": ", 1)[-1].rstrip(".)")
     if isinstance(error, elastic_transport.TlsError):
         return ClusterUnreachableError(
@@ -102,23 +111,29 @@ def _reason(error: elasticsearch.ApiError) -> str:
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         details = body["error"]
         causes = details.get("root_cause") or [details]
-        return str(causes[0].get("reason") or details.get("reason") or error.message).rstrip(".")
-    return str(error.message).rstrip(".")
+        return _short(str(causes[0].get("reason") or details.get("reason") or error.message))
+    return _short(str(error.message))
 
 
-def _client(settings: Settings) -> Elasticsearch:
+def _short(reason: str) -> str:
+    # Elasticsearch repeats a whole script in what it says about it.
+    reason = reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + " …"
+    return reason.rstrip(".")
+
+
+def _client(settings: Settings, url: AnyHttpUrl) -> Elasticsearch:
     arguments: dict[str, Any] = {}
     if settings.api_key:
         arguments["api_key"] = settings.api_key.get_secret_value()
     elif settings.username and settings.password:
         arguments["basic_auth"] = (settings.username, settings.password.get_secret_value())
-    if settings.url is not None and settings.url.scheme == "https":
+    if url.scheme == "https":
         arguments["verify_certs"] = settings.verify_certificates
         arguments["ssl_show_warn"] = False
         if settings.ca_file:
             if not settings.ca_file.is_file():
                 raise SettingsError(f"SIMQUERY_CA_FILE names '{settings.ca_file}', which is not a file.")
             arguments["ca_certs"] = str(settings.ca_file)
-    return Elasticsearch(
-        str(settings.url), request_timeout=settings.timeout, retry_on_timeout=True, max_retries=3, **arguments
-    )
+    # The client insists on a port; a URL without one means that of its scheme.
+    host = f"{url.scheme}://{url.host}:{url.port}{(url.path or '').rstrip('/')}"
+    return Elasticsearch(host, request_timeout=settings.timeout, retry_on_timeout=True, max_retries=3, **arguments)

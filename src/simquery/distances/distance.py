@@ -1,12 +1,14 @@
 """What a distance is: its NumPy form and its Elasticsearch form, side by side."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Distance", "Vectors", "pairwise"]
+
+Metric = Literal["cityblock", "cosine", "euclidean", "sqeuclidean"]
 
 Vectors = NDArray[np.floating]
 """Feature vectors, one a row: shape (m, n), any floating dtype."""
@@ -47,7 +49,7 @@ class Distance(ABC):
         """Painless expression for the distance of the document to reference ``i``."""
 
 
-def pairwise(references: Vectors, documents: Vectors, metric: str) -> NDArray[np.float64]:
+def pairwise(references: Vectors, documents: Vectors, metric: Metric) -> NDArray[np.float64]:
     """SciPy's distance of every reference to every document in float64, shape (m, k); never negative."""
     from scipy.spatial.distance import cdist  # noqa: PLC0415  (a fifth of a second that a query has no use for)
 

@@ -5,6 +5,8 @@ score and blurs small ones; here a distance keeps float32's seven digits at ever
 since ``2¹⁰⁰`` is a float32. A score is never infinite, negative or NaN, which would fail the whole search.
 """
 
+import math
+
 import numpy as np
 
 __all__ = ["EPSILON", "distance_of_score", "score_expression"]
@@ -22,4 +24,5 @@ def distance_of_score(score: float) -> float:
 
     JSON carries a float32 in as few decimal digits as tell it apart: read as a float64 it is not the same number.
     """
-    return max(0.0, 1.0 / float(np.float32(score)) - EPSILON)
+    exact = float(np.float32(score))
+    return max(0.0, 1.0 / exact - EPSILON) if exact else math.inf

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,24 @@ def test_links_are_reported_and_not_followed(tmp_path: Path) -> None:
     assert by_name == {"a.png": None, "circle": "a symbolic link", "link.png": "a symbolic link"}
 
 
-def test_folders_may_be_nested_deeper_than_any_stack(tmp_path: Path) -> None:
-    before = Path.cwd()
-    os.chdir(tmp_path)
+@pytest.fixture
+def deep_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Folders in folders, deeper than Python's stack, with one file at the bottom."""
+    monkeypatch.chdir(tmp_path)
     for _ in range(1500):
-        os.mkdir("d")  # noqa: PTH102  (the whole path is longer than the system takes at once)
+        os.mkdir("d")  # noqa: PTH102
         os.chdir("d")
-    os.chdir(before)
-    found = list(scan(tmp_path))
-    assert all(candidate.unreadable for candidate in found)
+    Path("bottom.txt").touch()
+    yield tmp_path
+    Path("bottom.txt").unlink()
+    for _ in range(1500):  # nothing else can remove it: shutil recurses
+        os.chdir("..")
+        os.rmdir("d")  # noqa: PTH106
+
+
+def test_folders_may_be_nested_deeper_than_any_stack(deep_folder: Path) -> None:
+    (found,) = scan(deep_folder)
+    assert found.path.name == "bottom.txt"
 
 
 def test_a_pipe_is_reported_and_not_opened(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from simquery.indexer.candidates import VANISHED, Candidate, candidate, is_folder, scan
+from simquery.indexer.candidates import VANISHED, Candidate, candidate, check_folder, is_folder, scan
 from watchdog.events import (
     DirCreatedEvent,
     DirMovedEvent,
@@ -59,10 +59,11 @@ class Watcher(FileSystemEventHandler):
         self._settle_seconds = settle_seconds
         self._touched: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        self._observer = Observer()
 
     def __enter__(self) -> Self:
         """Start to listen."""
+        check_folder(self._folder)
+        self._observer = Observer()  # not before: it starts a thread of its own at once
         self._observer.schedule(
             self,
             os.fsdecode(self._folder),
@@ -79,6 +80,7 @@ class Watcher(FileSystemEventHandler):
         try:
             self._observer.start()
         except OSError as error:
+            self._observer.on_thread_stop()
             raise FolderError(
                 f"The folder '{self._folder}' cannot be watched: {error.strerror}. On Linux, raise"
                 " fs.inotify.max_user_watches if it has very many folders."

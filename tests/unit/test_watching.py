@@ -127,5 +127,5 @@ def test_a_folder_that_goes_away_while_it_is_watched_is_an_error(tmp_path: Path)
 
 def test_a_folder_that_goes_away_before_watching_is_an_error(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    with pytest.raises(FolderError, match="cannot be watched"), Watcher(gone):
+    with pytest.raises(FolderError, match="There is no folder"), Watcher(gone):
         pass

@@ -116,6 +116,7 @@ def histogram(batch: Pixels) -> Vectors:
 def contenders(folder: Path) -> list[Contender]:
     """All that are compared; `folder` holds the ImageNet networks' weights."""
     import keras  # noqa: PLC0415
+
     from simquery.embedders.mini import network, weights  # noqa: PLC0415
 
     applications = keras.applications

@@ -17,12 +17,12 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-from simquery.embedders import build_embedder
-from simquery.indexer import Indexer, check_folder, scan
-from simquery.query import Ranking, Searcher
 
 from simquery.cli.options import open_cluster
 from simquery.distances import DISTANCES
+from simquery.embedders import build_embedder
+from simquery.indexer import Indexer, check_folder, scan
+from simquery.query import Ranking, Searcher
 from simquery.settings import load_settings
 
 K = 10

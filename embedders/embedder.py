@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Embedder", "Features", "Pixels"]
+__all__ = ["Embedder", "Features", "Pixels", "is_usable"]
 
 Pixels = NDArray[np.uint8]
 """RGB pictures at the network's input size: shape (n, height, width, 3), values 0-255."""
@@ -46,3 +46,8 @@ class Embedder(Protocol):
     def embed(self, batch: Pixels) -> Features:
         """Feature vectors of a batch of pictures, in their order."""
         ...
+
+
+def is_usable(vector: NDArray[np.float32]) -> bool:
+    """Whether a vector has a direction: cosine and modified distance are undefined for the zero vector."""
+    return bool(np.isfinite(vector).all() and np.any(vector))

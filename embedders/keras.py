@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from simquery.embedders.backend import load_tensorflow
 from simquery.embedders.embedder import Features, Pixels
 from simquery.embedders.networks import Network
 from simquery.embedders.pictures import RESAMPLING
 from simquery.embedders.weights import find_weights, missing_weights
-
 from simquery.errors import UnknownModelError, WeightsError
 
 __all__ = ["KerasEmbedder", "application_embedder", "file_embedder"]

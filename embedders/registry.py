@@ -13,7 +13,6 @@ from pathlib import Path
 from simquery.embedders.embedder import Embedder
 from simquery.embedders.mini import mini_embedder
 from simquery.embedders.networks import NETWORKS
-
 from simquery.errors import EmbedderError, UnknownModelError
 from simquery.settings import Settings
 

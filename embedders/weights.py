@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 from simquery.embedders.networks import Network
-
 from simquery.errors import WeightsError
 
 __all__ = ["export_weights", "find_weights", "import_weights", "keras_cache", "missing_weights", "stated_fingerprint"]

@@ -9,12 +9,12 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import pack_dense_vector
 from numpy.typing import NDArray
+
+from simquery import __version__
 from simquery.embedders.pictures import PictureFacts
 from simquery.indexer.writing import answered, bulk
 
-from simquery import __version__
-
-__all__ = ["Images", "Occurrence", "image_document", "is_usable"]
+__all__ = ["Images", "Occurrence", "image_document"]
 
 _ADD_PATH = """
 if (ctx._source.paths.contains(params.path)) {
@@ -32,11 +32,6 @@ class Occurrence:
     sha256: str
     path: str
     document: dict[str, Any] | None = None
-
-
-def is_usable(vector: NDArray[np.float32]) -> bool:
-    """Whether a vector has a direction: cosine and modified distance are undefined for the zero vector."""
-    return bool(np.isfinite(vector).all() and np.any(vector))
 
 
 def image_document(sha256: str, size: int, facts: PictureFacts, vector: NDArray[np.float32]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from elasticsearch import Elasticsearch
-from simquery.indexer.candidates import Candidate
-from simquery.indexer.writing import answered, bulk
 
 from simquery import __version__
+from simquery.indexer.candidates import Candidate
+from simquery.indexer.writing import answered, bulk
 from simquery.paths import display_path
 
 __all__ = ["Entry", "Ledger", "Status", "refused_entry"]

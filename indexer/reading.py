@@ -15,9 +15,8 @@ from simquery.embedders.pictures import (
     open_evidence,
     sha256_of,
 )
-from simquery.indexer.candidates import VANISHED, Candidate
-
 from simquery.errors import PictureError
+from simquery.indexer.candidates import VANISHED, Candidate
 
 __all__ = ["Obstacle", "hash_file", "obstacle", "read_picture"]
 

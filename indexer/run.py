@@ -12,15 +12,15 @@ from typing import TypeVar
 
 import numpy as np
 from elasticsearch import Elasticsearch
-from simquery.embedders import Embedder, Pixels
+
+from simquery.embedders import Embedder, Pixels, is_usable
 from simquery.embedders.pictures import PictureFacts, UnreadError
+from simquery.errors import PictureError
 from simquery.indexer.candidates import Candidate
-from simquery.indexer.images import Images, Occurrence, image_document, is_usable
+from simquery.indexer.images import Images, Occurrence, image_document
 from simquery.indexer.ledger import Entry, Ledger, Status, refused_entry
 from simquery.indexer.reading import Obstacle, hash_file, obstacle, read_picture
 from simquery.mappings import install_templates, open_files_index, open_images_index
-
-from simquery.errors import PictureError
 from simquery.paths import display_path
 
 __all__ = ["Counts", "Indexer"]

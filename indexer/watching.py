@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from simquery.indexer.candidates import VANISHED, Candidate, candidate, check_folder, is_folder, scan
 from watchdog.events import (
     DirCreatedEvent,
     DirMovedEvent,
@@ -25,6 +24,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 
 from simquery.errors import FolderError
+from simquery.indexer.candidates import VANISHED, Candidate, candidate, check_folder, is_folder, scan
 from simquery.paths import display_path
 
 __all__ = ["SETTLE_SECONDS", "Watcher"]
@@ -82,7 +82,7 @@ class Watcher(FileSystemEventHandler):
         except OSError as error:
             self._observer.on_thread_stop()
             raise FolderError(
-                f"The folder '{self._folder}' cannot be watched: {error.strerror}. On Linux, raise"
+                f"The folder '{display_path(self._folder)}' cannot be watched: {error.strerror}. On Linux, raise"
                 " fs.inotify.max_user_watches if it has very many folders."
             ) from None
         return self

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from elasticsearch import Elasticsearch, NotFoundError
 from numpy.typing import NDArray
-from simquery.embedders import Embedder
-from simquery.embedders.pictures import decode, open_evidence, sha256_of
-from simquery.mappings import embedding_facts, images_index
-from simquery.query.ranking import Hit, Ranking, Reference
-from simquery.query.requests import exact_search
 
 from simquery.distances import Distance, distance_of_score
+from simquery.embedders import Embedder, is_usable
+from simquery.embedders.pictures import decode, open_evidence, sha256_of
 from simquery.errors import CaseError, ClusterError, PictureError, SchemaError
+from simquery.mappings import embedding_facts, images_index
 from simquery.paths import display_path
+from simquery.query.ranking import Hit, Ranking, Reference
+from simquery.query.requests import exact_search
 
 __all__ = ["Searcher"]
 
@@ -45,7 +45,7 @@ class Searcher:
         self._case = case
         self._model = model
         self._index = images_index(case, model)
-        self._dims, self._fingerprint = embedding_facts(client, case, model)
+        _, self._fingerprint = embedding_facts(client, case, model)
         self._build_embedder = build_embedder
         self._embedder: Embedder | None = None
 
@@ -75,7 +75,7 @@ class Searcher:
             raise PictureError(f"The reference '{name}' cannot be used: {error}.") from error
         except OSError as error:
             raise PictureError(f"The reference '{name}' cannot be read: {error.strerror}.") from error
-        if not np.any(vector):
+        if not is_usable(vector):
             raise PictureError(f"The reference '{name}' cannot be used: model '{self._model}' finds nothing in it.")
         return Reference(path, content, vector)
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
-from simquery.embedders.pictures import decode, open_evidence
-from simquery.query.ranking import Ranking
 
+from simquery.embedders.pictures import decode, open_evidence
 from simquery.errors import PictureError
 from simquery.paths import real_path
+from simquery.query.ranking import Ranking
 
 __all__ = ["contact_sheet"]
 

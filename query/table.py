@@ -3,6 +3,7 @@
 from rich import box
 from rich.table import Table
 from rich.text import Text
+
 from simquery.query.ranking import Ranking
 
 __all__ = ["ranking_table"]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+
 from simquery.embedders.mini import network
 from simquery.embedders.mini.weights import fold
 

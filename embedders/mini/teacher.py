@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from simquery.embedders.mini.views import Photos, crop
 
 Floats = NDArray[np.float32]

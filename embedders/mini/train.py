@@ -25,6 +25,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+
 from simquery.embedders.mini import judge, network, student, teacher, weights
 from simquery.embedders.mini.views import Photos, crop, jitter
 

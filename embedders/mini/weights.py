@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simquery.embedders.mini import network
 
+from simquery.embedders.mini import network
 from simquery.errors import WeightsError
 
 Arrays = dict[str, NDArray[Any]]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch
 from pydantic import AnyHttpUrl
+
+from simquery.cluster import connect
 from simquery.embedders import Embedder, build_embedder
 from simquery.indexer import Counts, Indexer, check_folder, scan
 from simquery.mappings import install_templates
-
-from simquery.cluster import connect
 from simquery.node import LocalNode
 from simquery.settings import Settings
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from elasticsearch import ApiError, Elasticsearch
 from PIL import Image
+
 from simquery.embedders import Embedder, Features, Pixels
+from simquery.errors import ClusterError
 from simquery.indexer import Candidate, Counts, Indexer, run, scan
 from simquery.indexer.reading import read_picture
 from simquery.mappings import files_index, images_index
-from simquery.query import Searcher
-
-from simquery.errors import ClusterError
 from simquery.paths import real_path
+from simquery.query import Searcher
 from tests.conftest import pixels, save_picture, unprivileged
 from tests.server.conftest import MODEL
 

@@ -1,5 +1,7 @@
 import pytest
 from elasticsearch import Elasticsearch
+
+from simquery.errors import CaseError, SchemaError
 from simquery.mappings import (
     SCHEMA,
     embedding_facts,
@@ -10,8 +12,6 @@ from simquery.mappings import (
     open_images_index,
     template,
 )
-
-from simquery.errors import CaseError, SchemaError
 
 
 def test_installing_templates_again_changes_nothing(client: Elasticsearch) -> None:

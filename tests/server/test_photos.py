@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from elasticsearch import Elasticsearch
+
+from simquery.distances import DISTANCES
 from simquery.embedders import Embedder
 from simquery.indexer import Counts
 from simquery.query import Searcher
-
-from simquery.distances import DISTANCES
 from tests.server.conftest import MODEL
 
 CLASSES = ("Motorbikes", "airplanes", "car_side", "dollar_bill", "grand_piano", "stop_sign", "sunflower", "watch")

@@ -11,13 +11,13 @@ import pytest
 from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import bulk, pack_dense_vector
 from numpy.typing import NDArray
+
+from simquery.distances import DISTANCES
 from simquery.embedders import Embedder, Features, Pixels
+from simquery.errors import CaseError, PictureError, SchemaError
 from simquery.indexer import Counts
 from simquery.mappings import open_images_index
 from simquery.query import Reference, Searcher
-
-from simquery.distances import DISTANCES
-from simquery.errors import CaseError, PictureError, SchemaError
 from tests.conftest import save_picture
 from tests.server.conftest import MODEL
 

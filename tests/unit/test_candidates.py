@@ -3,9 +3,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from simquery.indexer import check_folder, scan
 
 from simquery.errors import FolderError
+from simquery.indexer import check_folder, scan
 from tests.conftest import save_picture, unprivileged
 
 

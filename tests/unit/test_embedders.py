@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
 from simquery.embedders import Embedder, Features, Pixels, build_embedder, check_model_name, model_names, registry
 from simquery.embedders.networks import NETWORKS
-
 from simquery.errors import EmbedderError, UnknownModelError, WeightsError
 from simquery.settings import load_settings
 

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from simquery.embedders import build_embedder
 from simquery.embedders.mini import mini_embedder, network, train, weights
-
 from simquery.errors import WeightsError
 from simquery.settings import load_settings
 from tests.conftest import pixels, save_picture

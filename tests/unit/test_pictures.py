@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from simquery.embedders.pictures import MAX_PIXELS, NotAPictureError, PictureFacts, decode, open_evidence, sha256_of
 
+from simquery.embedders.pictures import MAX_PIXELS, NotAPictureError, PictureFacts, decode, open_evidence, sha256_of
 from simquery.errors import PictureError
 from tests.conftest import pixels, save_picture
 

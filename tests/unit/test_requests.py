@@ -3,9 +3,9 @@ import re
 
 import numpy as np
 import pytest
-from simquery.query.requests import exact_search
 
 from simquery.distances import DISTANCES
+from simquery.query.requests import exact_search
 
 REFERENCES = np.array([[0.5, 1.5, 2.0], [1.0, 0.0, 3.0]], dtype=np.float32)
 

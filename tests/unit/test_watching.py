@@ -6,9 +6,9 @@ from pathlib import Path
 from queue import Empty, Queue
 
 import pytest
-from simquery.indexer import Watcher, check_folder
 
 from simquery.errors import FolderError
+from simquery.indexer import Watcher, check_folder
 from tests.conftest import save_picture
 
 SETTLE = 0.2

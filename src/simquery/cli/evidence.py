@@ -21,6 +21,7 @@ from rich.progress import (
 from simquery.cli.options import TO_PEOPLE, command, json_option, open_cluster, say
 from simquery.embedders import build_embedder
 from simquery.indexer import Counts, Indexer, Watcher, check_folder, scan
+from simquery.paths import display_path
 from simquery.settings import Settings
 
 __all__ = ["index", "watch"]
@@ -42,7 +43,7 @@ def index(settings: Settings, folder: Path, *, as_json: bool) -> None:
     with open_cluster(settings) as client:
         indexer = Indexer(client, settings.case, build_embedder(settings))
         started = time.monotonic()
-        with _progress(folder) as show, _resumable():
+        with _progress(folder) as show:
             indexer.index(scan(folder), show)
     _summarise(indexer.counts, time.monotonic() - started, as_json=as_json)
 
@@ -60,7 +61,7 @@ def watch(settings: Settings, folder: Path, *, as_json: bool) -> None:
         with Watcher(folder) as watcher:
             with _progress(folder) as show:
                 indexer.index(scan(folder), show)
-            say(f"{_described(indexer.counts)}. Watching '{folder}'; stop with Ctrl-C.")
+            say(f"{_described(indexer.counts)}. Watching '{display_path(folder)}'; stop with Ctrl-C.")
             with _stopping(watcher.stop):
                 for files in watcher.complete():
                     indexer.index(files, lambda _: None)
@@ -90,15 +91,6 @@ def _stopping(stop: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("What was done so far is stored; the same command goes on from there.")
-        raise
-
-
-@contextmanager
 def _progress(folder: Path) -> Iterator[Callable[[Counts], None]]:
     columns = (
         BarColumn(),
@@ -116,7 +108,11 @@ def _progress(folder: Path) -> Iterator[Callable[[Counts], None]]:
             rate = f"{counts.seen / max(time.monotonic() - started, 1e-6):.1f} files/s"
             progress.update(task, completed=counts.seen, rate=rate, counts=_described(counts))
 
-        yield show
+        try:
+            yield show
+        except KeyboardInterrupt:
+            say("What was done so far is stored; the same command goes on from there.")
+            raise
 
 
 def _described(counts: Counts) -> str:

@@ -2,9 +2,10 @@
 
 * SimqueryError (1)
    + SettingsError (2): a setting that cannot be used
-   + InputError (3): the evidence folder or a reference picture
+   + InputError (3): the evidence folder, a reference picture or what is asked of them
       - FolderError
       - PictureError
+      - QueryError
    + EmbedderError (4): the network
       - UnknownModelError
       - WeightsError
@@ -44,6 +45,7 @@ __all__ = [
     "NotElasticsearchError",
     "PictureError",
     "PortError",
+    "QueryError",
     "SchemaError",
     "SettingsError",
     "SimqueryError",
@@ -76,6 +78,10 @@ class FolderError(InputError):
 
 class PictureError(InputError):
     """A picture that cannot be read or decoded; the message is the reason."""
+
+
+class QueryError(InputError):
+    """A query that makes no sense: a wrong date, a broken pattern, a distance that nobody registered."""
 
 
 class EmbedderError(SimqueryError):

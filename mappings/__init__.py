@@ -2,6 +2,8 @@
 
 from simquery.mappings.schema import (
     SCHEMA,
+    VECTOR_INDEXES,
+    EmbeddingFacts,
     case_indices,
     embedding_facts,
     files_index,
@@ -9,11 +11,14 @@ from simquery.mappings.schema import (
     install_templates,
     open_files_index,
     open_images_index,
+    store_candidates,
     template,
 )
 
 __all__ = [
     "SCHEMA",
+    "VECTOR_INDEXES",
+    "EmbeddingFacts",
     "case_indices",
     "embedding_facts",
     "files_index",
@@ -21,5 +26,6 @@ __all__ = [
     "install_templates",
     "open_files_index",
     "open_images_index",
+    "store_candidates",
     "template",
 ]

@@ -99,24 +99,37 @@ class Example:
         """Painless expression for the distance of the document; needs the functions of the distance, and `PUSH`."""
         calls = iter([distance.call(i) for i in range(len(self.vectors))])
         nearest = [_nested("Math.min", [next(calls) for _ in group]) for group in self.groups]
-        combined = {
-            Combine.MIN: lambda: _nested("Math.min", nearest),
-            Combine.MAX: lambda: _nested("Math.max", nearest),
-            Combine.MEAN: lambda: f"({' + '.join(nearest)}) / {len(nearest)}.0",
-        }.get(self.combine, lambda: f"({' + '.join(nearest)})")()
-        if not len(self.rejected):
-            return combined
-        return f"push({combined}, {_nested('Math.min', list(calls))})"
+        combined = _combined(self.combine, nearest)
+        return f"push({combined}, {_nested('Math.min', list(calls))})" if len(self.rejected) else combined
 
     def distances(self, distance: Distance, documents: Vectors) -> NDArray[np.float64]:
         """Compute the same in NumPy: distances of documents (n, dims) as float64 (n,)."""
         nearest = np.stack([distance.between(group, documents).min(axis=0) for group in self.groups])
-        combined = {Combine.MIN: np.min, Combine.MAX: np.max, Combine.MEAN: np.mean}.get(self.combine, np.sum)
-        result: NDArray[np.float64] = combined(nearest, axis=0)
+        combined = _REDUCTIONS[self.combine].reduce(nearest, axis=0)
+        if self.combine is Combine.MEAN:
+            combined = combined / len(nearest)
         if not len(self.rejected):
-            return result
+            return np.asarray(combined)
         rejected = distance.between(self.rejected, documents).min(axis=0)
-        return np.asarray(result * np.sqrt(result / np.maximum(rejected, EPSILON)))
+        return np.asarray(combined * np.sqrt(combined / np.maximum(rejected, EPSILON)))
+
+
+_REDUCTIONS: dict[Combine, np.ufunc] = {
+    Combine.SUM: np.add,
+    Combine.MEAN: np.add,
+    Combine.MIN: np.minimum,
+    Combine.MAX: np.maximum,
+    Combine.FEATURES: np.add,  # of one group
+}
+
+
+def _combined(combine: Combine, distances: Sequence[str]) -> str:
+    if combine is Combine.MIN:
+        return _nested("Math.min", distances)
+    if combine is Combine.MAX:
+        return _nested("Math.max", distances)
+    total = f"({' + '.join(distances)})"
+    return f"{total} / {len(distances)}.0" if combine is Combine.MEAN else total
 
 
 def _nested(function: str, expressions: Sequence[str]) -> str:

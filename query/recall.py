@@ -40,7 +40,7 @@ class Recall:
 def sampled_references(client: Elasticsearch, searcher: Searcher, count: int) -> list[Reference]:
     """Pictures of the case as references: those with the lowest SHA-256, as good as random and the same each time."""
     index = images_index(searcher.case, searcher.model)
-    request = {"size": count, "sort": [{"sha256": "asc"}], "source": False}
+    request: dict[str, Any] = {"size": count, "sort": [{"sha256": "asc"}], "source": False}
     found = client.search(index=index, **request)["hits"]["hits"]
     if not found:
         raise QueryError(f"Case '{searcher.case}' holds no picture to measure with.")

@@ -18,7 +18,6 @@ class BrayCurtis(Distance):
     """
 
     name = "braycurtis"
-    graph = "l2_norm"
     functions = f"""
 double braycurtis(double d, double normA, double sumA, double normB, double sumB) {{
   return d / Math.max(Math.abs(sumA) + Math.abs(sumB), {_LEAST_TOTAL!r} * (normA + normB));

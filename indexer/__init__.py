@@ -2,15 +2,18 @@
 
 from simquery.indexer.candidates import Candidate, check_folder, scan
 from simquery.indexer.ledger import Entry, Ledger, Status
-from simquery.indexer.run import Counts, Indexer
+from simquery.indexer.run import Counts, Details, Indexer
+from simquery.indexer.selection import Selection
 from simquery.indexer.watching import Watcher
 
 __all__ = [
     "Candidate",
     "Counts",
+    "Details",
     "Entry",
     "Indexer",
     "Ledger",
+    "Selection",
     "Status",
     "Watcher",
     "check_folder",

@@ -2,14 +2,14 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from simquery.errors import FolderError
 from simquery.paths import display_path
 
-__all__ = ["VANISHED", "Candidate", "candidate", "check_folder", "is_folder", "is_gone", "scan"]
+__all__ = ["VANISHED", "Candidate", "candidate", "check_folder", "check_folders", "is_folder", "is_gone", "scan"]
 
 VANISHED = "vanished before it could be read"
 
@@ -60,6 +60,18 @@ def check_folder(folder: Path) -> Path:
         raise FolderError(f"'{display_path(folder)}' is not a folder.") from None
     except OSError as error:
         raise FolderError(f"The folder '{display_path(folder)}' cannot be read: {error.strerror}.") from None
+
+
+def check_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """Return evidence folders as absolute paths, without those that lie in another one.
+
+    Raises
+    ------
+    FolderError
+        As `check_folder` does.
+    """
+    checked = sorted({check_folder(folder) for folder in folders})
+    return tuple(path for path in checked if not any(other in path.parents for other in checked))
 
 
 def scan(folder: Path) -> Iterator[Candidate]:

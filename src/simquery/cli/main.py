@@ -11,6 +11,7 @@ from simquery.cli.evidence import index, watch
 from simquery.cli.models import models
 from simquery.cli.node import down, status, up
 from simquery.cli.query import query
+from simquery.cli.verify import verify
 from simquery.cluster import FOREIGN_ERRORS, explain
 from simquery.errors import SimqueryError
 
@@ -36,7 +37,7 @@ def cli() -> None:
     """  # noqa: D301
 
 
-for _command in (up, down, status, index, watch, query, models):
+for _command in (up, down, status, index, watch, verify, query, models):
     cli.add_command(_command)
 
 

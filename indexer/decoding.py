@@ -24,7 +24,7 @@ from simquery.indexer.candidates import Candidate
 from simquery.indexer.decoder import CPU_SECONDS, SECONDS
 from simquery.paths import display_path
 
-__all__ = ["Decoded", "Decoders", "shared_decoders"]
+__all__ = ["Decoded", "Decoders", "decoder_command", "shared_decoders"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,14 +134,18 @@ def _ask(
     return Decoded(header["fields"], tuple(pixels))
 
 
+def decoder_command(connection: int, lock: int) -> list[str]:
+    """What starts a decoder with these two descriptors."""
+    # -P: the current folder may be evidence, and must not be searched for modules.
+    return [sys.executable, "-P", "-m", "simquery.indexer.decoder", str(connection), str(lock)]
+
+
 class _Process:
     def __init__(self, lock: int) -> None:
         self._connection, theirs = Pipe()
         with theirs:
-            # -P: the current folder may be evidence, and must not be searched for modules.
-            arguments = [sys.executable, "-P", "-m", "simquery.indexer.decoder", str(theirs.fileno()), str(lock)]
             self._process = subprocess.Popen(
-                arguments,
+                decoder_command(theirs.fileno(), lock),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # codecs write what they think of a file there

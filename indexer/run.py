@@ -176,6 +176,7 @@ class Indexer:
         progress
             Called with the counts after each batch.
         """
+        logger.debug("indexing begins")
         readers = ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 2), "reader")
         preparer = ThreadPoolExecutor(1, "preparer")
         writer = ThreadPoolExecutor(1, "preparer-of-answers")

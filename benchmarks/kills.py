@@ -5,8 +5,8 @@ Run against the local node or the cluster of the settings::
     simquery up
     python benchmarks/kills.py ../shared/data/caltech101 --model mini --kills 100
 
-The case is a new one, and is deleted at the end, unless it is named with ``--case``. Ends with exit code 1 if a path has
-no entry, a picture has no document, or something is there twice.
+The case is a new one, and is deleted at the end, unless it is named with ``--case``. Ends with exit code 1 if a path
+has no entry, a picture has no document, or something is there twice.
 """
 
 import argparse

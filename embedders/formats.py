@@ -20,7 +20,7 @@ _OTHER_PICTURES = _RAW | {".emf", ".eps", ".fits", ".jxl", ".ps", ".svg", ".wmf"
 def decoded_formats() -> tuple[str, ...]:
     """Names of the formats that are tried on a file, whatever its own name is."""
     Image.init()
-    pillow_heif.register_heif_opener(thumbnails=False)  # type: ignore[no-untyped-call]
+    pillow_heif.register_heif_opener(thumbnails=False)
     return tuple(name for name in Image.ID if name not in _NOT_DECODED)
 
 

@@ -308,7 +308,7 @@ def _ended_jpeg(file: BufferedReader, reduced_side: int) -> ImageFile.ImageFile:
 
 def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
     found = image.getextrema()
-    return found if isinstance(found[0], tuple) else (found,)  # type: ignore[return-value]
+    return found if isinstance(found[0], tuple) else (found,)
 
 
 def _reduced(image: Image.Image, reduced_side: int) -> Image.Image:

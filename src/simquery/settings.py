@@ -3,7 +3,7 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import platformdirs
 from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints, ValidationError, model_validator
@@ -66,6 +66,9 @@ class Settings(BaseSettings):
 
     case: CaseName = Field("default", description="the investigation that pictures belong to")
     model: str = Field(DEFAULT_MODEL, description="network that embeds pictures")
+    inference: Literal["auto", "tensorflow", "openvino"] = Field(
+        "auto", description="what computes embeddings; auto: OpenVINO where it is installed and there is no GPU"
+    )
     weights_dir: Path | None = Field(None, description="folder with weights files, looked at first")
     embedders: dict[str, str] = Field(
         default_factory=dict, description="own networks: name = 'file.keras' or 'module:attribute'"

@@ -338,7 +338,9 @@ def _to_rgb(image: Image.Image, profile: bytes | None, reduced_side: int) -> Ima
         image = Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
     elif image.mode not in _PROFILED:
         image = _reduced(image.convert("RGB"), reduced_side)
-    return (_in_srgb(image, profile) if profile else None) or image.convert("RGB")
+    if profile and (converted := _in_srgb(image, profile)):
+        return converted
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:

@@ -54,7 +54,7 @@ def described(picture: Picture, *, with_thumbnail: bool) -> dict[str, Any]:
 def perceptual_hash(rgb: Image.Image) -> str:
     """64-bit ``phash`` of imagehash (16 hex digits): scaling a picture or saving it anew changes few of its bits."""
     # Scaled down coarsely first: the hash looks at 32 x 32 pixels, and smooth scaling of a large picture takes long.
-    small = rgb.resize((_PERCEPTUAL_SIDE, _PERCEPTUAL_SIDE), Image.Resampling.BOX)
+    small = rgb.convert("L").resize((_PERCEPTUAL_SIDE, _PERCEPTUAL_SIDE), Image.Resampling.BOX)
     return str(imagehash.phash(small))
 
 

@@ -56,7 +56,7 @@ def test_index_then_query_prints_the_documented_json(case: str, evidence: Path, 
     done = simquery("index", evidence, "--case", case, "--json")
     counts = json.loads(done.stdout)
     assert counts.pop("seconds") > 0
-    assert counts == {"indexed": 10, "duplicate": 0, "unreadable": 1, "skipped": 0, "unchanged": 0}
+    assert counts == {"indexed": 10, "duplicate": 0, "unreadable": 1, "skipped": 0, "unchanged": 0, "gone": 0}
 
     sheet = tmp_path / "sheet.png"
     done = simquery(
@@ -149,7 +149,7 @@ def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str,
         said = ""
         for line in indexing.stderr:
             said += line
-            if "stored 32" in line:
+            if "stored 64" in line:
                 indexing.send_signal(signal.SIGINT)
                 break
         said += indexing.stderr.read()
@@ -157,7 +157,7 @@ def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str,
     assert "Traceback" not in said
     assert "the same command goes on from there" in said
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
-    assert counts["unchanged"] >= 32
+    assert counts["unchanged"] >= 64
     assert counts["indexed"] + counts["unchanged"] == 600
 
 
@@ -168,7 +168,7 @@ def test_a_killed_run_loses_nothing(case: str, tmp_path: Path) -> None:
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as indexing:
         assert indexing.stderr is not None
         for line in indexing.stderr:
-            if "stored 32" in line:
+            if "stored 64" in line:
                 indexing.kill()
                 break
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)

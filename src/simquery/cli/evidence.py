@@ -135,8 +135,14 @@ def _embedders(settings: Settings) -> list[Embedder]:
 
 
 def _indexer(client: Elasticsearch, settings: Settings, details: Details) -> Indexer:
-    graph = {"similarity": settings.similarity, "vector_index": settings.vector_index}
-    return Indexer(client, settings.case, _embedders(settings), details, **graph)
+    return Indexer(
+        client,
+        settings.case,
+        _embedders(settings),
+        details,
+        similarity=settings.similarity,
+        vector_index=settings.vector_index,
+    )
 
 
 def _all_files(folders: Iterable[Path]) -> Iterator[Candidate]:

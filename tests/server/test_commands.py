@@ -133,6 +133,24 @@ def test_watch_indexes_what_is_dropped_in_and_stops_when_asked(case: str, eviden
     assert found["hits"][0]["paths"] == [str(evidence / "new" / "dropped.png")]
 
 
+def test_verify_agrees_or_says_what_differs(case: str, evidence: Path) -> None:
+    assert f"There is no case '{case}'" in fails(5, "verify", evidence, "--case", case)
+    simquery("index", evidence, "--case", case, "--label-folders", "--thumbnails")
+    report = json.loads(simquery("verify", evidence, "--case", case, "--rehash", "--json").stdout)
+    assert report == {
+        "files": 11,
+        "statuses": {"indexed": 10, "duplicate": 0, "unreadable": 1, "skipped": 0},
+        "gone": 0,
+        "documents": {MODEL: 10},
+        "differences": [],
+    }
+    save_picture(evidence / "new.png", 99)
+    done = simquery("verify", evidence, "--case", case)
+    assert done.returncode == 7
+    assert f"{evidence / 'new.png'}: is not in the ledger" in done.stdout.splitlines()
+    assert "simquery: 1 differences" in done.stderr
+
+
 def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str, tmp_path: Path) -> None:
     for seed in range(600):
         save_picture(tmp_path / "many" / f"{seed}.png", seed)

@@ -53,6 +53,9 @@ def test_help_needs_no_server_and_no_settings() -> None:
         (["query"], "Missing argument 'IMAGE...'"),
         (["query", "a.jpg", "--distance", "hamming"], "'hamming' is not one of"),
         (["query", "a.jpg", "-k", "0"], "0 is not in the range"),
+        (["index"], "Missing argument 'FOLDER...'"),
+        (["index", ".", "--partition", "5/4"], "'5/4' is not of the form I/N"),
+        (["watch", ".", "--poll", "0"], "0.0 is not in the range"),
         (["fly"], "No such command 'fly'"),
     ],
 )

@@ -151,22 +151,28 @@ def test_verify_agrees_or_says_what_differs(case: str, evidence: Path) -> None:
     assert "simquery: 1 differences" in done.stderr
 
 
-def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [("index", signal.SIGINT, 130), ("index", signal.SIGTERM, 130), ("watch", signal.SIGTERM, 0)],
+)
+def test_a_signal_during_indexing_ends_it_cleanly_and_the_next_run_goes_on(
+    case: str, tmp_path: Path, command: str, number: signal.Signals, code: int
+) -> None:
     for seed in range(600):
         save_picture(tmp_path / "many" / f"{seed}.png", seed)
-    arguments = [*COMMAND, "index", str(tmp_path / "many"), "--case", case, "--verbose"]
+    arguments = [*COMMAND, command, str(tmp_path / "many"), "--case", case, "--verbose"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as indexing:
         assert indexing.stderr is not None
         said = ""
         for line in indexing.stderr:
             said += line
             if "stored 64" in line:
-                indexing.send_signal(signal.SIGINT)
+                indexing.send_signal(number)
                 break
         said += indexing.stderr.read()
-    assert indexing.returncode == 130, said
+    assert indexing.returncode == code, said
     assert "Traceback" not in said
-    assert "the same command goes on from there" in said
+    assert ("the same command goes on from there" in said) == (command == "index")
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
     assert counts["unchanged"] >= 64
     assert counts["indexed"] + counts["unchanged"] == 600

@@ -12,7 +12,7 @@ __all__ = ["AveragePrecision"]
 
 @dataclass(frozen=True)
 class AveragePrecision(Measure):
-    """``AP``: mean over the relevant pictures of the precision at their ranks, ``Σ (i / rᵢ) / R``; not found counts 0."""
+    """``AP``: mean over the relevant pictures of the precision at their ranks, ``Σ (i / rᵢ) / R``; not found: 0."""
 
     symbol: ClassVar[str] = "AP"
 

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar, Self
 
@@ -92,8 +93,8 @@ def count_cutoff(symbol: str, cutoff: str | None) -> int:
 def share_cutoff(symbol: str, cutoff: str | None, example: str, whole: int = 1) -> Fraction:
     """Read ``q``, a share above 0 and up to ``whole`` (1, or 100 for percent), exactly: 0.8 is 4/5."""
     try:
-        share = Fraction(cutoff or "") / whole
-    except (ValueError, ZeroDivisionError):
+        share = Fraction(Decimal(cutoff or "")) / whole
+    except (ArithmeticError, ValueError):
         share = Fraction(0)
     if not 0 < share <= 1:
         raise SettingsError(
@@ -111,7 +112,7 @@ def no_cutoff(symbol: str, cutoff: str | None) -> None:
 
 def share_of(share: Fraction) -> str:
     """Decimal text of a share: 4/5 is 0.8."""
-    return f"{float(share):.12g}"
+    return f"{(Decimal(share.numerator) / Decimal(share.denominator)).normalize():f}"
 
 
 def _written(symbol: str, cutoff: str | None) -> str:

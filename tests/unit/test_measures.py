@@ -44,6 +44,8 @@ def test_every_kind_of_measure_is_among_the_defaults_and_each_counts_once() -> N
         ("IR@1.01", "above 0 and up to 1"),
         ("IR@-0.5", "above 0 and up to 1"),
         ("IR@nan", "above 0 and up to 1"),
+        ("IR@inf", "above 0 and up to 1"),
+        ("IR@1/3", "above 0 and up to 1"),
         ("IR", "above 0 and up to 1"),
         ("WSS@101", "up to 100"),
         ("P", "whole number from 1"),

@@ -17,13 +17,15 @@ __all__ = [
     "install_templates",
     "open_files_index",
     "open_images_index",
+    "open_measures_index",
+    "open_timings_index",
     "template",
 ]
 
 SCHEMA = 2
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
-_KINDS = ("files", "images")
+_KINDS = ("files", "images", "measures", "timings")
 
 
 def files_index(case: str) -> str:
@@ -37,7 +39,7 @@ def images_index(case: str, model: str) -> str:
 
 
 def template(kind: str) -> dict[str, Any]:
-    """Index template of a kind of index (``files``, ``images``), as it is sent to Elasticsearch."""
+    """Index template of a kind of index, such as ``files`` or ``measures``, as it is sent to Elasticsearch."""
     body: dict[str, Any] = json.loads(files("simquery.mappings").joinpath(f"{kind}.json").read_text("utf-8"))
     return body
 
@@ -79,6 +81,16 @@ def open_images_index(client: Elasticsearch, case: str, model: str, dims: int, f
     return name
 
 
+def open_measures_index(client: Elasticsearch) -> str:
+    """Create the index of evaluations' measures where it is missing, and return its name; it belongs to no case."""
+    return _open_shared_index(client, "simquery-measures")
+
+
+def open_timings_index(client: Elasticsearch) -> str:
+    """Create the index of evaluations' times where it is missing, and return its name; it belongs to no case."""
+    return _open_shared_index(client, "simquery-timings")
+
+
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> tuple[int, str]:
     """Dimensions and embedder fingerprint of the pictures of a case as one model sees them.
 
@@ -111,6 +123,12 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
         f" 'simquery index FOLDER --case {case} --model {model}' first."
         + (f" There is: {', '.join(there)}." if there else "")
     )
+
+
+def _open_shared_index(client: Elasticsearch, name: str) -> str:
+    _create(client, name, {"_meta": {"schema": SCHEMA}})
+    _check(_meta(client, name), name, {})
+    return name
 
 
 def _create(client: Elasticsearch, name: str, mappings: dict[str, Any]) -> None:

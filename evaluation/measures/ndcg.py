@@ -13,7 +13,7 @@ __all__ = ["NDCG"]
 
 @dataclass(frozen=True)
 class NDCG(Measure):
-    """``nDCG``, ``nDCG@k``: each relevant picture counts 1 / log₂(1 + rank); their sum over that of the best ranking."""
+    """``nDCG``, ``nDCG@k``: each relevant picture counts 1 / log₂(1 + rank); over that of the best ranking."""
 
     k: int | None = None
     symbol: ClassVar[str] = "nDCG"

@@ -5,6 +5,7 @@
    + InputError (3): the evidence folder or a reference picture
       - FolderError
       - PictureError
+      - DatasetError
    + EmbedderError (4): the network
       - UnknownModelError
       - WeightsError
@@ -34,6 +35,7 @@ __all__ = [
     "ClusterError",
     "ClusterUnreachableError",
     "DataVersionError",
+    "DatasetError",
     "DiskSpaceError",
     "DownloadError",
     "EmbedderError",
@@ -76,6 +78,10 @@ class FolderError(InputError):
 
 class PictureError(InputError):
     """A picture that cannot be read or decoded; the message is the reason."""
+
+
+class DatasetError(InputError):
+    """A data set of classes, or a run, that no measure can be computed from."""
 
 
 class EmbedderError(SimqueryError):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from simquery import __version__
+from simquery.cli.evaluate import evaluate_command
 from simquery.cli.evidence import index, watch
 from simquery.cli.models import models
 from simquery.cli.node import down, status, up
@@ -30,13 +31,14 @@ def cli() -> None:
       simquery up                       start the local Elasticsearch
       simquery index FOLDER             index a folder of pictures
       simquery query PICTURE            rank them by example
+      simquery evaluate FOLDER          judge networks and distances on a folder of classes
       simquery down                     stop the local Elasticsearch
 
     Every setting can be given as SIMQUERY_<NAME> in the environment, or in simquery.toml.
     """  # noqa: D301
 
 
-for _command in (up, down, status, index, watch, query, models):
+for _command in (up, down, status, index, watch, query, evaluate_command, models):
     cli.add_command(_command)
 
 

@@ -216,6 +216,7 @@ def _bars(axes: Axes, times: Sequence[MeanTime]) -> None:
         )
     axes.set_xticks(range(len(models)), models)
     axes.set_ylabel("seconds")
+    axes.set_ylim(bottom=0)
     if len(series) > 1:
         axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.12))
 

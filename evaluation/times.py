@@ -18,7 +18,7 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk, pack_dense_vector
 
 from simquery.distances import Distance
-from simquery.embedders import Embedder, Features, build_embedder
+from simquery.embedders import Embedder, Features, build_embedder, check_model_name
 from simquery.embedders.pictures import decode, open_evidence
 from simquery.errors import EmbedderError
 from simquery.evaluation.dataset import Dataset, Picture
@@ -201,6 +201,7 @@ def _in_fresh_process() -> None:
 
     job = json.load(sys.stdin)
     settings = load_settings(**job["settings"])
+    check_model_name(settings.model, settings)
     load_tensorflow()
     import keras  # noqa: F401, PLC0415  (loaded once for all networks: not what is timed)
 

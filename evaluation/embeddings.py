@@ -99,16 +99,17 @@ class CaseVectors:
         """Put the vectors of some contents into the rows of ``vectors``; returns which rows were filled, bool (n,)."""
         filled = np.zeros(len(contents), dtype=bool)
         for start in range(0, len(contents), _PAGE):
-            answer = self._client.mget(
+            page = {content: start + place for place, content in enumerate(contents[start : start + _PAGE])}
+            answer = self._client.search(
                 index=self._index,
-                ids=list(contents[start : start + _PAGE]),
-                source_includes=["embedding"],
-                source_exclude_vectors=False,
+                query={"ids": {"values": list(page)}},
+                size=_PAGE,
+                source={"includes": ["embedding"], "exclude_vectors": False},
+                allow_partial_search_results=False,
             )
-            for row, document in enumerate(answer["docs"], start=start):
-                if document.get("found"):
-                    vectors[row] = _unpacked(document["_source"]["embedding"])
-                    filled[row] = True
+            for hit in answer["hits"]["hits"]:
+                vectors[page[hit["_id"]]] = _unpacked(hit["_source"]["embedding"])
+                filled[page[hit["_id"]]] = True
         return filled
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,28 +50,14 @@ def draw_figures(results: Results, timings: Sequence[Timing]) -> Iterator[Drawn]
     """Draw every figure that the results have something for."""
     for measure in results.measures:
         if measure.symbol in {"AUIRC", "nAUIRC", "IR", "P", "AP"}:
-            yield _drawn(
-                f"box-{measure}",
-                f"{measure} by network and distance",
-                4.5,
-                lambda axes, m=measure: _boxes(axes, results, m),
-            )
-    area = main_measure(results)
+            yield _drawn(f"box-{measure}", f"{measure} by network and distance", partial(_boxes, results, measure))
     for model in dict.fromkeys(condition.model for condition in results.curves):
-        yield _drawn(
-            f"curve-{model}",
-            f"Inverse recall curves of {model}: median over the references, with quartiles",
-            4.5,
-            lambda axes, model=model: _curves(axes, results, model),
-        )
-    times = mean_times(timings)
+        caption = f"Inverse recall curves of {model}: median over the references, with quartiles"
+        yield _drawn(f"curve-{model}", caption, partial(_curves, results, model))
+    area, times = main_measure(results), mean_times(timings)
     if any(time.engine == "numpy" for time in times):
-        yield _drawn(
-            f"scatter-{area}",
-            f"Mean {area} against distance calculation time",
-            4.5,
-            lambda axes: _scatter(axes, results, times),
-        )
+        caption = f"Mean {area} against distance calculation time"
+        yield _drawn(f"scatter-{area}", caption, partial(_scatter, results, times))
     for stage, engine, caption in (
         ("build", None, "Model build time"),
         ("extraction", None, f"Feature extraction time per {PER_EXTRACTION:,} pictures"),
@@ -80,34 +67,22 @@ def draw_figures(results: Results, timings: Sequence[Timing]) -> Iterator[Drawn]
         bars = [time for time in times if (time.stage, time.engine) == (stage, engine)]
         if bars:
             name = f"time-{stage}" + (f"-{engine}" if engine else "")
-            yield _drawn(name, f"{caption}, with standard deviation", 4.0, lambda axes, bars=bars: _bars(axes, bars))
-    for combine in ("sum", "mean"):
-        for measure in (area, *(each for each in results.measures if each.symbol in {"IR", "P"})):
-            if any(condition.combine == combine for condition in results.values):
-                yield _drawn(
-                    f"several-{combine}-{measure}",
-                    f"{measure} with 1 to 5 references, {_COMBINED[combine]}",
-                    4.5,
-                    lambda axes, m=measure, c=combine: _several(axes, results, m, c),
-                )
+            yield _drawn(name, f"{caption}, with standard deviation", partial(_bars, bars))
+    for combine, how in _COMBINED.items():
+        if any(condition.combine == combine for condition in results.values):
+            for measure in (area, *(each for each in results.measures if each.symbol in {"IR", "P"} and each != area)):
+                caption = f"{measure} with 1 to 5 references, {how}"
+                yield _drawn(f"several-{combine}-{measure}", caption, partial(_several, results, measure, combine))
     if any(condition.augment != "none" for condition in results.values):
-        yield _drawn(
-            f"augmented-{area}",
-            f"Mean {area} with augmented references",
-            4.5,
-            lambda axes: _augmented(axes, results, area),
-        )
+        caption = f"Mean {area} with augmented references"
+        yield _drawn(f"augmented-{area}", caption, partial(_augmented, results, area))
     best = _best(results, area)
     if best in results.nearest and len(results.dataset.members) <= _MOST_CLASSES:
-        yield _drawn(
-            "confusion",
-            f"Classes of the first {NEAREST} hits, {best.model} with {best.distance}",
-            8.0,
-            lambda axes: _confusion(axes, results, best),
-        )
+        caption = f"Classes of the first {NEAREST} hits, {best.model} with {best.distance or 'the run'}"
+        yield _drawn("confusion", caption, partial(_confusion, results, best), height=8.0)
 
 
-def _drawn(name: str, caption: str, height: float, draw: Callable[[Any], None]) -> Drawn:
+def _drawn(name: str, caption: str, draw: Callable[[Axes], None], *, height: float = 4.5) -> Drawn:
     import matplotlib as mpl  # noqa: PLC0415  (an extra; and it takes half a second)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -130,7 +105,7 @@ def _names(results: Results) -> tuple[list[str], list[str]]:
     return models, distances
 
 
-def _boxes(axes: Axes, results: Results, measure: Measure) -> None:
+def _boxes(results: Results, measure: Measure, axes: Axes) -> None:
     models, distances = _names(results)
     values = {
         (condition.model, condition.distance): _there(results.of(condition, measure)) for condition in results.singles
@@ -162,7 +137,7 @@ def _grouped_boxes(
     axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.12))
 
 
-def _curves(axes: Axes, results: Results, model: str) -> None:
+def _curves(results: Results, model: str, axes: Axes) -> None:
     for number, (condition, curves) in enumerate(
         (condition, curves) for condition, curves in results.curves.items() if condition.model == model
     ):
@@ -179,7 +154,7 @@ def _curves(axes: Axes, results: Results, model: str) -> None:
     axes.legend(frameon=False)
 
 
-def _scatter(axes: Axes, results: Results, times: Sequence[MeanTime]) -> None:
+def _scatter(results: Results, times: Sequence[MeanTime], axes: Axes) -> None:
     measure = main_measure(results)
     models, distances = _names(results)
     seconds = {(time.model, time.distance): time.mean for time in times if time.engine == "numpy"}
@@ -199,7 +174,7 @@ def _scatter(axes: Axes, results: Results, times: Sequence[MeanTime]) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _bars(axes: Axes, times: Sequence[MeanTime]) -> None:
+def _bars(times: Sequence[MeanTime], axes: Axes) -> None:
     models = list(dict.fromkeys(time.model for time in times))
     series = list(dict.fromkeys(time.distance for time in times))
     width = 0.8 / len(series)
@@ -221,7 +196,7 @@ def _bars(axes: Axes, times: Sequence[MeanTime]) -> None:
         axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.12))
 
 
-def _several(axes: Axes, results: Results, measure: Measure, combine: str) -> None:
+def _several(results: Results, measure: Measure, combine: str, axes: Axes) -> None:
     model = _best(results, main_measure(results)).model
     values = {}
     for condition in results.values:
@@ -232,7 +207,7 @@ def _several(axes: Axes, results: Results, measure: Measure, combine: str) -> No
     axes.set(xlabel=f"references, {model}", ylabel=str(measure))
 
 
-def _augmented(axes: Axes, results: Results, measure: Measure) -> None:
+def _augmented(results: Results, measure: Measure, axes: Axes) -> None:
     kinds = list(dict.fromkeys(condition.augment for condition in results.values if not condition.references))
     width = 0.8 / len(kinds)
     names = [f"{condition.model}\n{condition.distance}" for condition in results.singles]
@@ -248,7 +223,7 @@ def _augmented(axes: Axes, results: Results, measure: Measure) -> None:
     axes.legend(frameon=False, ncols=len(kinds), fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.12))
 
 
-def _confusion(axes: Axes, results: Results, condition: Condition) -> None:
+def _confusion(results: Results, condition: Condition, axes: Axes) -> None:
     shares = results.nearest[condition]
     classes = list(results.dataset.members)
     shown = np.flatnonzero(np.isfinite(shares).all(axis=1))

@@ -16,7 +16,17 @@ from simquery.evaluation.measures.recall import Recall
 from simquery.evaluation.queries import Query
 from simquery.evaluation.rankings import distances_to, order_of
 
-__all__ = ["CURVE", "NEAREST", "Condition", "Judge", "Ranked", "Results", "check_measures", "rank_all"]
+__all__ = [
+    "CURVE",
+    "NEAREST",
+    "Condition",
+    "Judge",
+    "Ranked",
+    "Results",
+    "check_measures",
+    "first_pictures",
+    "rank_all",
+]
 
 CURVE = np.linspace(0.01, 1.0, 100)
 """Shares of the relevant pictures at which inverse recall curves are sampled."""
@@ -154,6 +164,11 @@ class Judge:
         return Found(ranks, relevant, len(self._dataset.pictures) - len(left_out))
 
 
+def first_pictures(measure: Measure) -> int:
+    """How many of the first pictures a measure is of; 0: it takes in all."""
+    return measure.k if isinstance(measure, Precision | Recall) else 0
+
+
 def check_measures(measures: Sequence[Measure], pictures: int) -> None:
     """Refuse measures of more first pictures than a ranking has.
 
@@ -163,8 +178,8 @@ def check_measures(measures: Sequence[Measure], pictures: int) -> None:
         Naming the measure and how many pictures there are to rank.
     """
     for measure in measures:
-        if isinstance(measure, Precision | Recall) and measure.k > pictures:
-            raise SettingsError(f"{measure} is of the first {measure.k:,} pictures, but only {pictures:,} are ranked.")
+        if (first := first_pictures(measure)) > pictures:
+            raise SettingsError(f"{measure} is of the first {first:,} pictures, but only {pictures:,} are ranked.")
 
 
 def rank_all(
@@ -201,7 +216,7 @@ def rank_all(
         for query in queries:
             yield _ranked(condition, query, to_all[place[query.reference]])
         for name, changed in (augmented or {}).items():
-            there = np.flatnonzero(np.isfinite(changed).all(axis=1))
+            there = np.flatnonzero(np.isfinite(changed).all(axis=1)).tolist()
             table = distances_to(distance, changed[there], vectors)
             for row, line in zip(there, table, strict=True):
                 yield _ranked(replace(condition, augment=name), queries[row], line)

@@ -156,22 +156,20 @@ def _summary_rows(summaries: Sequence[Summary]) -> list[list[object]]:
         "model", "distance", "references", "combine", "augment",
         "measure", "mean", "deviation", "low", "high", "best", "n",
     ]  # fmt: skip
-    return [
-        header,
-        *(
-            [
-                each.condition.model,
-                each.condition.distance,
-                each.condition.references or "",
-                each.condition.combine,
-                each.condition.augment,
-                each.measure,
-                *(f"{value:.6g}" for value in (each.mean, each.deviation, each.low, each.high, each.best)),
-                each.references,
-            ]
-            for each in summaries
-        ),
+    rows: list[list[object]] = [
+        [
+            each.condition.model,
+            each.condition.distance,
+            each.condition.references or "",
+            each.condition.combine,
+            each.condition.augment,
+            each.measure,
+            *(f"{value:.6g}" for value in (each.mean, each.deviation, each.low, each.high, each.best)),
+            each.references,
+        ]
+        for each in summaries
     ]
+    return [header, *rows]
 
 
 def _write_values(file: Path, results: Results) -> None:

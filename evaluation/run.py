@@ -16,7 +16,7 @@ from simquery.errors import SchemaError
 from simquery.evaluation.augmentation import AUGMENTATIONS, embed_augmented
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset
-from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, rank_all
+from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, first_pictures, rank_all
 from simquery.evaluation.manifest import make_manifest
 from simquery.evaluation.measures import DEFAULT_MEASURES, Measure
 from simquery.evaluation.queries import Query, draw_queries
@@ -105,7 +105,7 @@ def evaluate(
         When a measure looks at more pictures than there are.
     """
     with tempfile.TemporaryDirectory(prefix="simquery-evaluation-") as scratch:
-        stored = {}
+        stored: dict[str, tuple[str, Path, Mapping[str, str]]] = {}
         for model in protocol.models:
             embedded = _embed(dataset, model, settings, client, progress)
             file = Path(scratch) / f"{len(stored)}.npy"
@@ -214,4 +214,4 @@ def _measures(protocol: Protocol, dataset: Dataset) -> tuple[Measure, ...]:
     if protocol.measures is not None:
         check_measures(protocol.measures, ranked)
         return protocol.measures
-    return tuple(measure for measure in DEFAULT_MEASURES if getattr(measure, "k", None) is None or measure.k <= ranked)
+    return tuple(measure for measure in DEFAULT_MEASURES if first_pictures(measure) <= ranked)

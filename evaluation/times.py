@@ -162,7 +162,7 @@ def time_elasticsearch(
         client.indices.refresh(index=index)
         searcher = Searcher(client, case, model, _never)
         for distance in distances:
-            for number, row in enumerate([*rows[:1] * _WARM_UP, *_repeated(rows, runs)]):
+            for number, row in enumerate([*_repeated(rows, _WARM_UP), *_repeated(rows, runs)]):
                 picture = dataset.pictures[row]
                 reference = Reference(picture.file, picture.sha256, np.asarray(vectors[row]))
                 started = time.perf_counter()

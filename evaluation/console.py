@@ -31,6 +31,9 @@ def summary_table(results: Results, summaries: Sequence[Summary], title: str) ->
                 text = _number(each.mean)
                 cells.append(f"[bold]{text}[/bold]" if each.mean == winners[each.measure] else text)
         table.add_row(condition.model, condition.distance, *cells)
+    first = [each for each in singles if each.condition == results.singles[0]]
+    table.add_section()
+    table.add_row("best possible", "", *(_number(each.best) for each in first))
     table.caption = (
         f"{len(results.queries)} references of {len({query.label for query in results.queries})} classes ·"
         f" {len(results.dataset.pictures):,} pictures of {len(results.dataset.members)} classes ·"

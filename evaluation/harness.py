@@ -84,7 +84,7 @@ class Results:
     values
         float64 (queries, measures) by condition; NaN where a query takes no part.
     best
-        Value of the perfect ranking for each query, float64 (queries, measures).
+        Values of the perfect rankings, in the same way.
     curves
         For single references: share of pictures passed at each share `CURVE` of the relevant ones, (queries, 100).
     nearest
@@ -96,7 +96,7 @@ class Results:
     queries: tuple[Query, ...]
     measures: tuple[Measure, ...]
     values: Mapping[Condition, NDArray[np.float64]]
-    best: NDArray[np.float64]
+    best: Mapping[Condition, NDArray[np.float64]]
     curves: Mapping[Condition, NDArray[np.float64]] = field(default_factory=dict)
     nearest: Mapping[Condition, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -122,6 +122,7 @@ class Judge:
         first = {label: number for number, label in enumerate(self._classes)}
         self._class_of = np.array([first[picture.labels[0]] for picture in dataset.pictures], dtype=np.int64)
         self._values: dict[Condition, NDArray[np.float64]] = {}
+        self._best: dict[Condition, NDArray[np.float64]] = {}
         self._curves: dict[Condition, NDArray[np.float64]] = {}
         self._nearest: dict[Condition, NDArray[np.float64]] = {}
 
@@ -130,8 +131,11 @@ class Judge:
         condition, query = ranked.condition, ranked.query
         row = self._rows[query]
         found = self._found(ranked)
-        values = self._values.setdefault(condition, np.full((len(self._queries), len(self._measures)), np.nan))
+        shape = (len(self._queries), len(self._measures))
+        values = self._values.setdefault(condition, np.full(shape, np.nan))
         values[row] = [measure.of(found) for measure in self._measures]
+        best = self._best.setdefault(condition, np.full(shape, np.nan))
+        best[row] = [measure.best(found.relevant, found.total) for measure in self._measures]
         if condition.single:
             curve = self._curves.setdefault(condition, np.full((len(self._queries), len(CURVE)), np.nan))
             # A hair less than the share, so that rounding up does not pass it.
@@ -147,14 +151,7 @@ class Judge:
         for condition, counts in self._nearest.items():
             totals = counts.sum(axis=1, keepdims=True)
             nearest[condition] = np.where(totals > 0, counts / np.maximum(totals, 1.0), np.nan)
-        total = len(self._dataset.pictures) - 1
-        best = np.array(
-            [
-                [measure.best(len(self._dataset.members[query.label]) - 1, total) for measure in self._measures]
-                for query in self._queries
-            ]
-        )
-        return Results(self._dataset, self._queries, self._measures, self._values, best, self._curves, nearest)
+        return Results(self._dataset, self._queries, self._measures, self._values, self._best, self._curves, nearest)
 
     def _found(self, ranked: Ranked) -> Found:
         members = self._dataset.members[ranked.query.label]

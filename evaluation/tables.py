@@ -53,7 +53,7 @@ def summarise(results: Results, seed: int, conditions: Sequence[Condition] | Non
             there = np.isfinite(values)
             low, high = confidence_interval(values, groups, seed)
             deviation = float(values[there].std(ddof=1)) if there.sum() > 1 else 0.0
-            best = float(results.best[there, column].mean())
+            best = float(results.best[condition][there, column].mean())
             rows.append(
                 Summary(
                     condition, str(measure), float(values[there].mean()), deviation, low, high, best, int(there.sum())
@@ -80,7 +80,8 @@ def class_table(results: Results, measure: Measure) -> list[ClassRow]:
     sign = -1.0 if measure.higher_is_better else 1.0
     rows = []
     for label in dict.fromkeys(labels.tolist()):
-        means = {each: float(results.of(each, measure)[labels == label].mean()) for each in results.singles}
+        values = {each: results.of(each, measure)[labels == label] for each in results.singles}
+        means = {each: float(np.nanmean(found)) for each, found in values.items() if np.isfinite(found).any()}
         best = min(means.values(), key=lambda value: sign * value)
         near = [each for each, mean in means.items() if abs(mean - best) <= TOLERANCE]
         last = max((means[each] for each in near), key=lambda value: sign * value)

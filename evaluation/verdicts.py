@@ -29,7 +29,7 @@ def main_measure(results: Results) -> Measure:
 def reach_verdicts(results: Results, seed: int) -> list[Verdict]:
     """Compare the distances (each averaged over the networks), then the networks (each averaged over the distances).
 
-    What there is only one of is not compared.
+    What there is only one of is not compared, nor what was not tried on the same references.
     """
     measure = main_measure(results)
     groups = [query.label for query in results.queries]
@@ -39,7 +39,8 @@ def reach_verdicts(results: Results, seed: int) -> list[Verdict]:
         for name in dict.fromkeys(getattr(condition, kind) for condition in results.singles):
             conditions = [condition for condition in results.singles if getattr(condition, kind) == name]
             candidates[name] = np.mean([results.of(condition, measure) for condition in conditions], axis=0)
-        if len(candidates) < 2:  # noqa: PLR2004
+        together = np.isfinite(np.array(list(candidates.values()))).all(axis=0)
+        if len(candidates) < 2 or not together.any():  # noqa: PLR2004
             continue
         others = len({getattr(condition, other) for condition in results.singles})
         plural = {"model": "networks", "distance": "distances"}

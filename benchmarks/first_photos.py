@@ -22,7 +22,7 @@ from simquery.cli.options import open_cluster
 from simquery.distances import DISTANCES
 from simquery.embedders import build_embedder
 from simquery.indexer import Indexer, check_folder, scan
-from simquery.query import Ranking, Searcher
+from simquery.query import Query, Ranking, Searcher
 from simquery.settings import load_settings
 
 K = 10
@@ -57,7 +57,7 @@ def main() -> None:
             for path in classes:
                 reference = searcher.reference(min(path.iterdir()))
                 for name, distance in DISTANCES.items():
-                    values[name].append(precision(searcher.rank([reference], distance, K + 1), path.name))
+                    values[name].append(precision(searcher.rank(Query((reference,), distance, K + 1)), path.name))
         finally:
             client.indices.delete(
                 index=f"simquery-files-{settings.case},simquery-images-{settings.case}-{embedder.name}"

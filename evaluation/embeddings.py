@@ -93,7 +93,8 @@ class CaseVectors:
     def __init__(self, client: Elasticsearch, case: str, model: str) -> None:
         self._client = client
         self._index = images_index(case, model)
-        self.dims, self.fingerprint = embedding_facts(client, case, model)
+        facts = embedding_facts(client, case, model)
+        self.dims, self.fingerprint = facts.dims, facts.fingerprint
 
     def fill(self, contents: Sequence[str], vectors: Features) -> NDArray[np.bool_]:
         """Put the vectors of some contents into the rows of ``vectors``; returns which rows were filled, bool (n,)."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from elasticsearch import Elasticsearch
 
-from simquery.distances import DISTANCES
+from simquery.distances import find_distance
 from simquery.embedders import Embedder, Features, build_embedder
 from simquery.embedders.pictures import sha256_of
 from simquery.errors import SchemaError
@@ -23,7 +23,10 @@ from simquery.evaluation.queries import Query, draw_queries
 from simquery.evaluation.trec import read_run
 from simquery.settings import Settings
 
-__all__ = ["Evaluation", "Progress", "Protocol", "evaluate", "judge_run"]
+__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "evaluate", "judge_run"]
+
+THESIS_DISTANCES = ("cosine", "euclidean", "manhattan", "modified")
+"""Those that are compared unless others are asked for (thesis, table 3.1)."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -50,7 +53,7 @@ class Protocol:
     """
 
     models: tuple[str, ...]
-    distances: tuple[str, ...] = tuple(DISTANCES)
+    distances: tuple[str, ...] = THESIS_DISTANCES
     measures: tuple[Measure, ...] | None = None
     references: int = 100
     seed: int = 0
@@ -131,7 +134,7 @@ def evaluate(
                 progress(f"ranking, {model}", count, len(protocol.distances))
 
             progress(f"ranking, {model}", 0, len(protocol.distances))
-            chosen = [DISTANCES[name] for name in protocol.distances]
+            chosen = [find_distance(name) for name in protocol.distances]
             for ranked in rank_all(model, vectors, queries, chosen, augmented=changed, done=done):
                 judge.add(ranked)
                 each(judged, ranked)

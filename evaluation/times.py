@@ -24,7 +24,7 @@ from simquery.errors import EmbedderError
 from simquery.evaluation.dataset import Dataset, Picture
 from simquery.evaluation.rankings import distances_to
 from simquery.mappings import open_images_index
-from simquery.query import Reference, Searcher
+from simquery.query import Mode, Query, Reference, Searcher
 from simquery.settings import Settings, load_settings
 
 __all__ = ["PER_EXTRACTION", "MeanTime", "Timing", "mean_times", "time_elasticsearch", "time_network", "time_numpy"]
@@ -164,9 +164,10 @@ def time_elasticsearch(
         for distance in distances:
             for number, row in enumerate([*_repeated(rows, _WARM_UP), *_repeated(rows, runs)]):
                 picture = dataset.pictures[row]
-                reference = Reference(picture.file, picture.sha256, np.asarray(vectors[row]))
+                reference = Reference(picture.paths[0], picture.sha256, np.array(vectors[row : row + 1]))
+                query = Query((reference,), distance, _HITS, mode=Mode.EXACT)
                 started = time.perf_counter()
-                searcher.rank([reference], distance, min(_HITS, len(dataset.pictures)))
+                searcher.rank(query)
                 seconds = time.perf_counter() - started
                 if number >= _WARM_UP:
                     yield Timing(model, distance.name, "distance", "elasticsearch", seconds, len(vectors))

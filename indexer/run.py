@@ -76,12 +76,29 @@ class Indexer:
     loses nothing, since the next run sees no entry and looks again.
     """
 
-    def __init__(self, client: Elasticsearch, case: str, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        client: Elasticsearch,
+        case: str,
+        embedder: Embedder,
+        *,
+        similarity: str = "cosine",
+        vector_index: str = "int8_hnsw",
+    ) -> None:
         install_templates(client)
         self._embedder = embedder
         self._ledger = Ledger(client, open_files_index(client, case))
         self._images = Images(
-            client, open_images_index(client, case, embedder.name, embedder.dims, embedder.fingerprint)
+            client,
+            open_images_index(
+                client,
+                case,
+                embedder.name,
+                embedder.dims,
+                embedder.fingerprint,
+                similarity=similarity,
+                vector_index=vector_index,
+            ),
         )
         self._stopped = threading.Event()
         self.counts = Counts()

@@ -2,6 +2,8 @@
 
 from simquery.mappings.schema import (
     SCHEMA,
+    VECTOR_INDEXES,
+    EmbeddingFacts,
     case_indices,
     embedding_facts,
     files_index,
@@ -11,11 +13,14 @@ from simquery.mappings.schema import (
     open_images_index,
     open_measures_index,
     open_timings_index,
+    store_candidates,
     template,
 )
 
 __all__ = [
     "SCHEMA",
+    "VECTOR_INDEXES",
+    "EmbeddingFacts",
     "case_indices",
     "embedding_facts",
     "files_index",
@@ -25,5 +30,6 @@ __all__ = [
     "open_images_index",
     "open_measures_index",
     "open_timings_index",
+    "store_candidates",
     "template",
 ]

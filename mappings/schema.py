@@ -1,6 +1,8 @@
 """Index names, templates, and the check that an index was made by this version of the schema."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -10,6 +12,8 @@ from simquery.errors import CaseError, SchemaError
 
 __all__ = [
     "SCHEMA",
+    "VECTOR_INDEXES",
+    "EmbeddingFacts",
     "case_indices",
     "embedding_facts",
     "files_index",
@@ -19,6 +23,7 @@ __all__ = [
     "open_images_index",
     "open_measures_index",
     "open_timings_index",
+    "store_candidates",
     "template",
 ]
 
@@ -26,6 +31,33 @@ SCHEMA = 2
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
 _KINDS = ("files", "images", "measures", "timings")
+
+_GRAPH = {"m": 16, "ef_construction": 100}
+
+VECTOR_INDEXES: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    "flat": {"type": "flat"},
+    "hnsw": {"type": "hnsw"} | _GRAPH,
+    "int8_hnsw": {"type": "int8_hnsw"} | _GRAPH,
+    # What the server would re-score with full vectors, the script of the query does anyway.
+    "bbq_hnsw": {"type": "bbq_hnsw", "rescore_vector": {"oversample": 0}} | _GRAPH,
+}
+"""What finds candidates for an approximate query: index options of the field, all that could change pinned."""
+
+
+@dataclass(frozen=True)
+class EmbeddingFacts:
+    """How the pictures of a case are embedded by one model.
+
+    ``similarity`` (``cosine``, ``l2_norm``) and ``index_type`` describe the graph, None where there is none;
+    ``candidates`` is what was stored for approximate queries, by the name of the distance.
+    """
+
+    dims: int
+    fingerprint: str
+    similarity: str | None = None
+    index_type: str | None = None
+    candidates: Mapping[str, int] = field(default_factory=dict)
 
 
 def files_index(case: str) -> str:
@@ -64,8 +96,27 @@ def open_files_index(client: Elasticsearch, case: str) -> str:
     return name
 
 
-def open_images_index(client: Elasticsearch, case: str, model: str, dims: int, fingerprint: str) -> str:
+def open_images_index(
+    client: Elasticsearch,
+    case: str,
+    model: str,
+    dims: int,
+    fingerprint: str,
+    *,
+    similarity: str = "cosine",
+    vector_index: str = "none",
+) -> str:
     """Create the index for a case and a model where it is missing, and return its name.
+
+    Parameters
+    ----------
+    client, case, model
+        Where.
+    dims, fingerprint
+        Of the embedder.
+    similarity, vector_index
+        For a new index: what its graph compares by (``cosine``, ``l2_norm``), and one of `VECTOR_INDEXES`. An index
+        that exists keeps what it was made with.
 
     Raises
     ------
@@ -75,6 +126,9 @@ def open_images_index(client: Elasticsearch, case: str, model: str, dims: int, f
     """
     name = images_index(case, model)
     embedding = template("images")["template"]["mappings"]["properties"]["embedding"] | {"dims": dims}
+    options = VECTOR_INDEXES[vector_index]
+    if options is not None:
+        embedding |= {"index": True, "similarity": similarity, "index_options": options}
     facts = {"case": case, "model": model, "dims": dims, "fingerprint": fingerprint}
     _create(client, name, {"_meta": {"schema": SCHEMA} | facts, "properties": {"embedding": embedding}})
     _check(_meta(client, name), name, facts)
@@ -91,8 +145,8 @@ def open_timings_index(client: Elasticsearch) -> str:
     return _open_shared_index(client, "simquery-timings")
 
 
-def embedding_facts(client: Elasticsearch, case: str, model: str) -> tuple[int, str]:
-    """Dimensions and embedder fingerprint of the pictures of a case as one model sees them.
+def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
+    """How the pictures of a case are embedded by one model.
 
     Raises
     ------
@@ -103,11 +157,27 @@ def embedding_facts(client: Elasticsearch, case: str, model: str) -> tuple[int, 
     """
     name = images_index(case, model)
     try:
-        meta = _meta(client, name)
+        mappings = _mappings(client, name)
     except NotFoundError:
         raise CaseError(_nothing_indexed(client, case, model)) from None
+    meta = mappings.get("_meta", {})
     _check(meta, name, {"case": case, "model": model})
-    return meta["dims"], meta["fingerprint"]
+    embedding = mappings["properties"]["embedding"]
+    graph = embedding.get("index_options") if embedding.get("index", True) else None
+    return EmbeddingFacts(
+        dims=meta["dims"],
+        fingerprint=meta["fingerprint"],
+        similarity=embedding.get("similarity") if graph else None,
+        index_type=graph["type"] if graph else None,
+        candidates=meta.get("candidates", {}),
+    )
+
+
+def store_candidates(client: Elasticsearch, case: str, model: str, candidates: Mapping[str, int]) -> None:
+    """Keep with the index how many candidates approximate queries take, by the name of the distance."""
+    name = images_index(case, model)
+    meta = _meta(client, name)
+    client.indices.put_mapping(index=name, meta=meta | {"candidates": {**meta.get("candidates", {}), **candidates}})
 
 
 def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:
@@ -142,9 +212,13 @@ def _create(client: Elasticsearch, name: str, mappings: dict[str, Any]) -> None:
 
 
 def _meta(client: Elasticsearch, name: str) -> dict[str, Any]:
-    body = client.indices.get_mapping(index=name).body
-    meta: dict[str, Any] = body[name]["mappings"].get("_meta", {})
+    meta: dict[str, Any] = _mappings(client, name).get("_meta", {})
     return meta
+
+
+def _mappings(client: Elasticsearch, name: str) -> dict[str, Any]:
+    mappings: dict[str, Any] = client.indices.get_mapping(index=name).body[name]["mappings"]
+    return mappings
 
 
 def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:

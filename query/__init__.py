@@ -1,9 +1,35 @@
-"""Queries by example: request builders, the searcher, and what a ranking looks like."""
+"""Queries by example: request builders, the searcher, and what a ranking looks like.
 
-from simquery.query.ranking import Hit, Ranking, Reference
-from simquery.query.requests import MAX_REFERENCES
+with connect(settings) as client:
+searcher = Searcher(client, "fraud-7", "mobilenetv2", lambda: build_embedder(settings))
+query = Query((searcher.reference("suspect.jpg"),), find_distance("modified"), k=100)
+for hit in searcher.rank(query).hits:
+print(hit.rank, hit.distance, hit.paths)
+"""
+
+from simquery.query.augmentation import Augmentation, variants
+from simquery.query.example import MAX_VECTORS, Combine, Example
+from simquery.query.filters import Filters, Place
+from simquery.query.formats import FORMATS, ranking_table
+from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
 from simquery.query.searcher import Searcher
 from simquery.query.sheet import contact_sheet
-from simquery.query.table import ranking_table
 
-__all__ = ["MAX_REFERENCES", "Hit", "Ranking", "Reference", "Searcher", "contact_sheet", "ranking_table"]
+__all__ = [
+    "FORMATS",
+    "MAX_VECTORS",
+    "Augmentation",
+    "Combine",
+    "Example",
+    "Filters",
+    "Hit",
+    "Mode",
+    "Place",
+    "Query",
+    "Ranking",
+    "Reference",
+    "Searcher",
+    "contact_sheet",
+    "ranking_table",
+    "variants",
+]

@@ -1,56 +1,105 @@
 """Search requests, built without talking to anyone."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simquery.distances import EPSILON, Distance, score_expression
+from simquery.distances import EPSILON, Distance, score_expression, score_of_distance
+from simquery.query.example import PUSH, Example
 
-__all__ = ["MAX_REFERENCES", "exact_search"]
+__all__ = ["FACTS", "MAX_CANDIDATES", "approximate_search", "exact_search", "following"]
 
-MAX_REFERENCES = 64
-"""Each reference has a place of its own in the script, whose size Elasticsearch limits."""
+MAX_CANDIDATES = 10_000
+"""The most that Elasticsearch takes from a graph."""
+
+FACTS = ("size", "format", "width", "height", "taken_at", "modified_at", "camera", "location", "labels", "truncated")
+"""What a hit tells of its picture, where it is known."""
+
+Clauses = Sequence[Mapping[str, Any]]
 
 
-def exact_search(distance: Distance, references: NDArray[np.float32], k: int) -> dict[str, Any]:
-    """Request that scores every document and returns the ``k`` nearest, ordered by (distance, SHA-256).
+def exact_search(
+    example: Example, distance: Distance, size: int, filters: Clauses = (), within: float | None = None
+) -> dict[str, Any]:
+    """Request that scores every document and returns the nearest, ordered by (distance, SHA-256).
 
-    With several references the distance of a document is the sum of its distances to them (thesis, section 4.1.3), in
-    one pass over the collection.
+    One pass over the collection, whatever the number of references.
 
     Parameters
     ----------
-    distance
-        The distance.
-    references : float32, shape (m, dims)
-        Feature vectors of the references.
-    k
-        How many hits, 1 to 10,000.
+    example, distance
+        What documents are compared with, and by what.
+    size
+        How many hits.
+    filters
+        Elasticsearch queries that all have to match.
+    within
+        The greatest distance of a hit.
     """
+    candidates = {"bool": {"filter": list(filters)}} if filters else {"match_all": {}}
+    request = _search(example, distance, size, candidates)
+    if within is not None:
+        request["min_score"] = score_of_distance(within)
+    return request
+
+
+def approximate_search(
+    example: Example, distance: Distance, size: int, candidates: int, filters: Clauses = ()
+) -> dict[str, Any]:
+    """Request that scores only what a graph over the vectors finds near a reference, with the exact distance.
+
+    Parameters
+    ----------
+    example, distance, size, filters
+        As for `exact_search`.
+    candidates
+        How many candidates each vector of the references brings in, 1 to `MAX_CANDIDATES`.
+    """
+    graph = [
+        {
+            "knn": {
+                "field": "embedding",
+                "query_vector": vector.tolist(),
+                "k": candidates,
+                "num_candidates": candidates,
+                "filter": list(filters),
+            }
+        }
+        for vector in example.wanted
+    ]
+    return _search(example, distance, size, graph[0] if len(graph) == 1 else {"bool": {"should": graph}})
+
+
+def following(request: Mapping[str, Any], last: Sequence[Any], point_in_time: str) -> dict[str, Any]:
+    """Request for the hits after one with the sort values ``last``."""
+    return {**request, "search_after": list(last), "pit": {"id": point_in_time, "keep_alive": "10m"}}
+
+
+def _search(example: Example, distance: Distance, size: int, query: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "size": k,
+        "size": size,
         "query": {
             "script_score": {
-                "query": {"match_all": {}},
-                "script": {"source": _source(distance, len(references)), "params": _parameters(references)},
+                "query": query,
+                "script": {"source": _source(example, distance), "params": _parameters(example)},
             }
         },
         "sort": [{"_score": "desc"}, {"sha256": "asc"}],
-        "source": ["sha256", "paths"],
+        "source": ["paths", *FACTS],
         "track_total_hits": True,
         "allow_partial_search_results": False,
     }
 
 
-def _source(distance: Distance, count: int) -> str:
-    total = " + ".join(distance.call(i) for i in range(count))
-    return f"{distance.functions}return {score_expression(f'({total})')};"
+def _source(example: Example, distance: Distance) -> str:
+    push = PUSH if len(example.rejected) else ""
+    return f"{distance.functions}{push}return {score_expression(example.expression(distance))};"
 
 
-def _parameters(references: NDArray[np.float32]) -> dict[str, Any]:
-    exact = references.astype(np.float64)
-    parameters: dict[str, Any] = {"epsilon": EPSILON, "dims": references.shape[1]}
+def _parameters(example: Example) -> dict[str, Any]:
+    exact = example.vectors.astype(np.float64)
+    parameters: dict[str, Any] = {"epsilon": EPSILON, "dims": exact.shape[1]}
     for i, vector in enumerate(exact):
         parameters[f"q{i}"] = vector.tolist()
         parameters[f"norm{i}"] = float(np.linalg.norm(vector))

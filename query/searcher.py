@@ -1,25 +1,46 @@
 """Queries by example against one case and model."""
 
-import base64
-import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from elasticsearch import Elasticsearch, NotFoundError
-from numpy.typing import NDArray
+from elasticsearch import Elasticsearch
 
-from simquery.distances import Distance, distance_of_score
-from simquery.embedders import Embedder, is_usable
-from simquery.embedders.pictures import decode, open_evidence, sha256_of
-from simquery.errors import CaseError, ClusterError, PictureError, SchemaError
+from simquery.distances import distance_of_score
+from simquery.embedders import Embedder
+from simquery.errors import CaseError, ClusterError, QueryError
 from simquery.mappings import embedding_facts, images_index
-from simquery.paths import display_path
-from simquery.query.ranking import Hit, Ranking, Reference
-from simquery.query.requests import exact_search
+from simquery.query.augmentation import Augmentation
+from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
+from simquery.query.references import ReferenceReader
+from simquery.query.requests import FACTS, MAX_CANDIDATES, approximate_search, exact_search, following
+from simquery.settings import EXACT_UP_TO
 
 __all__ = ["Searcher"]
+
+_CANDIDATES = 500
+_CANDIDATES_PER_HIT = 3
+_PAGE = 10_000
+_DEEP_PAGE = 50_000
+"""Each page scores the whole collection: the further a ranking goes, the larger its pages (index.max_result_window)."""
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A request, and how many hits it is about; answered from its first page on."""
+
+    mode: Mode
+    candidates: int | None
+    collection_size: int
+    request: Mapping[str, Any]
+    limit: int
+    first: Mapping[str, Any]
+
+    @property
+    def matched(self) -> int | None:
+        return self.first["hits"]["total"]["value"] if self.mode is Mode.EXACT else None
 
 
 class Searcher:
@@ -33,6 +54,8 @@ class Searcher:
         What to search; the model in its registered spelling.
     build_embedder
         Called when a reference is not in the case and has to go through the network, at most once.
+    exact_up_to
+        Pictures up to which `Mode.AUTO` scores all of them.
 
     Raises
     ------
@@ -40,107 +63,144 @@ class Searcher:
         When nothing has been indexed for this case and model.
     """
 
-    def __init__(self, client: Elasticsearch, case: str, model: str, build_embedder: Callable[[], Embedder]) -> None:
+    def __init__(
+        self,
+        client: Elasticsearch,
+        case: str,
+        model: str,
+        build_embedder: Callable[[], Embedder],
+        *,
+        exact_up_to: int = EXACT_UP_TO,
+    ) -> None:
         self._client = client
-        self._case = case
-        self._model = model
+        self.case = case
+        self.model = model
+        self.embedding = embedding_facts(client, case, model)
         self._index = images_index(case, model)
-        _, self._fingerprint = embedding_facts(client, case, model)
-        self._build_embedder = build_embedder
-        self._embedder: Embedder | None = None
+        self._references = ReferenceReader(client, self._index, self.embedding.fingerprint, build_embedder)
+        self._exact_up_to = exact_up_to
 
-    def reference(self, path: Path) -> Reference:
-        """Make a reference of a picture file.
-
-        A picture that the case knows by its content gets the vector it was indexed with; any other is embedded.
+    def reference(self, name: str | Path, augment: Collection[Augmentation] = ()) -> Reference:
+        """Make a reference of a picture file, or of a picture of the case that is named by its SHA-256.
 
         Raises
         ------
         PictureError
-            When the file cannot be read as a picture.
+            When the file cannot be read as a picture, or the case holds no such picture.
         SchemaError
             When the network has other weights now than the case was indexed with.
         """
-        name = display_path(path)
-        try:
-            _require_file(path)
-            with open_evidence(path) as file:
-                content = sha256_of(file)
-                vector = self._stored_vector(content)
-                if vector is None:
-                    embedder = self._network()
-                    _, (pixels,) = decode(file, [embedder.input_size])
-                    vector = embedder.embed(pixels[np.newaxis])[0]
-        except PictureError as error:
-            raise PictureError(f"The reference '{name}' cannot be used: {error}.") from error
-        except OSError as error:
-            raise PictureError(f"The reference '{name}' cannot be read: {error.strerror}.") from error
-        if not is_usable(vector):
-            raise PictureError(f"The reference '{name}' cannot be used: model '{self._model}' finds nothing in it.")
-        return Reference(path, content, vector)
+        return self._references.read(name, augment)
 
-    def rank(self, references: Sequence[Reference], distance: Distance, k: int) -> Ranking:
-        """Rank all pictures of the case and return the ``k`` nearest (k from 1 to 10,000).
+    def rank(self, query: Query) -> Ranking:
+        """Answer a query.
 
         Raises
         ------
         CaseError
             When the case holds no picture.
+        QueryError
+            When an approximate query is asked of a case without a graph.
         """
-        vectors = np.stack([reference.vector for reference in references])
-        answer = self._client.search(index=self._index, **exact_search(distance, vectors, k))
+        search = self._search(query)
+        return Ranking(
+            case=self.case,
+            model=self.model,
+            fingerprint=self.embedding.fingerprint,
+            query=query,
+            mode=search.mode,
+            candidates=search.candidates,
+            collection_size=search.collection_size,
+            matched=search.matched,
+            took_ms=search.first["took"],
+            hits=tuple(self._hits(query, search)),
+        )
+
+    def hits(self, query: Query) -> Iterator[Hit]:
+        """Answer a query hit by hit, without keeping a long ranking in memory; raises what `rank` does."""
+        return self._hits(query, self._search(query))
+
+    def _search(self, query: Query) -> _Search:
+        size = self._client.count(index=self._index)["count"]
+        if not size:
+            raise CaseError(f"Case '{self.case}' holds no picture that model '{self.model}' has seen.")
+        if self._mode(query, size) is Mode.APPROXIMATE:
+            search = self._approximate(query, size)
+            if search is not None:
+                return search
+        return self._exact(query, size)
+
+    def _mode(self, query: Query, size: int) -> Mode:
+        graph = self.embedding.similarity
+        if query.mode is Mode.APPROXIMATE and graph is None:
+            raise QueryError(
+                f"Case '{self.case}' was indexed without a graph, which an approximate query needs: use the exact mode,"
+                " or index again under another case name with SIMQUERY_VECTOR_INDEX=int8_hnsw."
+            )
+        if query.mode is not Mode.AUTO:
+            return query.mode
+        shallow = query.k is not None and query.k <= MAX_CANDIDATES
+        serves = graph == query.distance.graph and query.within is None
+        return Mode.APPROXIMATE if shallow and serves and size > self._exact_up_to else Mode.EXACT
+
+    def _exact(self, query: Query, size: int) -> _Search:
+        limit = size if query.k is None else min(query.k, size)
+        page = min(limit, _PAGE if limit <= _PAGE else _DEEP_PAGE)
+        request = exact_search(query.example, query.distance, page, query.filters.clauses(), query.within)
+        return _Search(Mode.EXACT, None, size, request, limit, self._page(request))
+
+    def _approximate(self, query: Query, size: int) -> _Search | None:
+        """Search the graph; None where that gives fewer hits than there are."""
+        limit = min(query.k or size, size)
+        stored = self.embedding.candidates.get(query.distance.name, _CANDIDATES)
+        wanted = query.candidates or max(stored, _CANDIDATES_PER_HIT * limit)
+        candidates = min(max(wanted, limit), MAX_CANDIDATES)
+        filters = query.filters.clauses()
+        request = approximate_search(query.example, query.distance, limit, candidates, filters)
+        first = self._page(request)
+        if len(first["hits"]["hits"]) < limit:
+            # A filter may cut a graph into parts that cannot be reached: nothing that exists may be missing for that.
+            passing = self._client.count(index=self._index, query={"bool": {"filter": filters}})["count"]
+            if len(first["hits"]["hits"]) < min(limit, passing):
+                return None
+        return _Search(Mode.APPROXIMATE, candidates, size, request, limit, first)
+
+    def _page(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        index = None if "pit" in request else self._index
+        answer: Mapping[str, Any] = self._client.search(index=index, **request).body
         if answer["timed_out"] or answer["_shards"]["failed"]:
             raise ClusterError(
                 "Elasticsearch could not score every picture: nothing is shown rather than a part of it."
             )
-        found = answer["hits"]
-        if not found["total"]["value"]:
-            raise CaseError(f"Case '{self._case}' holds no picture that model '{self._model}' has seen.")
-        return Ranking(
-            case=self._case,
-            model=self._model,
-            distance=distance.name,
-            mode="exact",
-            k=k,
-            collection_size=found["total"]["value"],
-            took_ms=answer["took"],
-            references=tuple(references),
-            hits=tuple(_hit(rank, hit) for rank, hit in enumerate(found["hits"], start=1)),
-        )
+        return answer
 
-    def _stored_vector(self, content: str) -> NDArray[np.float32] | None:
+    def _hits(self, query: Query, search: _Search) -> Iterator[Hit]:
+        found = islice(self._documents(search), search.limit)
+        for rank, document in enumerate(found, start=1):
+            hit = _hit(rank, document)
+            if query.within is not None and hit.distance > query.within * (1 + 1e-6):
+                return
+            yield hit
+
+    def _documents(self, search: _Search) -> Iterator[Mapping[str, Any]]:
+        page = search.first["hits"]["hits"]
+        matched = search.first["hits"]["total"]["value"]
+        if len(page) >= min(search.limit, matched):
+            yield from page
+            return
+        # All pages are of one moment, that of the first page after this: what is indexed meanwhile shifts nothing.
+        point = self._client.open_point_in_time(index=self._index, keep_alive="10m")["id"]
         try:
-            answer = self._client.get(
-                index=self._index, id=content, source_includes=["embedding"], source_exclude_vectors=False
-            )
-        except NotFoundError:
-            return None
-        return _vector(answer["_source"]["embedding"])
-
-    def _network(self) -> Embedder:
-        if self._embedder is None:
-            self._embedder = self._build_embedder()
-            if self._embedder.fingerprint != self._fingerprint:
-                raise SchemaError(
-                    f"Case '{self._case}' was indexed with other weights than model '{self._model}' has now, and their"
-                    " vectors cannot be compared: bring back the weights used then."
-                )
-        return self._embedder
+            request = {name: value for name, value in search.request.items() if name != "allow_partial_search_results"}
+            page = self._page({**request, "pit": {"id": point, "keep_alive": "10m"}})["hits"]["hits"]
+            while page:
+                yield from page
+                page = self._page(following(request, page[-1]["sort"], point))["hits"]["hits"]
+        finally:
+            self._client.close_point_in_time(id=point)
 
 
-def _require_file(path: Path) -> None:
-    # Opening a named pipe would wait for somebody to write into it.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise PictureError("it is not a regular file")
-
-
-def _hit(rank: int, hit: dict[str, Any]) -> Hit:
-    source = hit["_source"]
-    return Hit(rank, distance_of_score(hit["_score"]), source["sha256"], tuple(source["paths"]))
-
-
-def _vector(stored: str | list[float]) -> NDArray[np.float32]:
-    # Elasticsearch returns a vector in the form it came in: big-endian float32 in base64, or a list of numbers.
-    if isinstance(stored, str):
-        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float32)
-    return np.asarray(stored, dtype=np.float32)
+def _hit(rank: int, document: Mapping[str, Any]) -> Hit:
+    source = document["_source"]
+    facts = {name: source[name] for name in FACTS if name in source}
+    return Hit(rank, distance_of_score(document["_score"]), document["_id"], tuple(source["paths"]), facts)

@@ -32,7 +32,7 @@ def contact_sheet(ranking: Ranking) -> Image.Image:
     height = rows * (_THUMBNAIL + _CAPTION + _GAP) + 2 * _GAP
     sheet = Image.new("RGB", (width, height), _PAPER)
     for place, reference in enumerate(ranking.references):
-        _place(sheet, divmod(place, columns), reference.path, "reference", framed=True)
+        _place(sheet, divmod(place, columns), real_path(reference.path), "reference", framed=True)
     for place, hit in enumerate(ranking.hits):
         row, column = divmod(place, columns)
         _place(sheet, (row + reference_rows, column), _real_path(hit.paths), f"{hit.rank} · {hit.distance:.4g}")

@@ -2,10 +2,11 @@
 
 * SimqueryError (1)
    + SettingsError (2): a setting that cannot be used
-   + InputError (3): the evidence folder or a reference picture
+   + InputError (3): the evidence folder, a reference picture or what is asked of them
       - FolderError
       - PictureError
       - DatasetError
+      - QueryError
    + EmbedderError (4): the network
       - UnknownModelError
       - WeightsError
@@ -46,6 +47,7 @@ __all__ = [
     "NotElasticsearchError",
     "PictureError",
     "PortError",
+    "QueryError",
     "SchemaError",
     "SettingsError",
     "SimqueryError",
@@ -82,6 +84,10 @@ class PictureError(InputError):
 
 class DatasetError(InputError):
     """A data set of classes, or a run, that no measure can be computed from."""
+
+
+class QueryError(InputError):
+    """A query that makes no sense: a wrong date, a broken pattern, a distance that nobody registered."""
 
 
 class EmbedderError(SimqueryError):

@@ -3,7 +3,7 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import platformdirs
 from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints, ValidationError, model_validator
@@ -17,10 +17,13 @@ from pydantic_settings import SettingsError as UnparsableSettingsError
 
 from simquery.errors import SettingsError
 
-__all__ = ["DEFAULT_MODEL", "Settings", "load_settings"]
+__all__ = ["DEFAULT_MODEL", "EXACT_UP_TO", "Settings", "load_settings"]
 
 DEFAULT_MODEL = "inceptionresnetv2"
 """The network that the thesis recommends (de Bie 2020, chapter 6)."""
+
+EXACT_UP_TO = 250_000
+"""Pictures up to which a query without a mode scores all of them: a fifth of a second on two cores."""
 
 CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
 
@@ -66,6 +69,16 @@ class Settings(BaseSettings):
 
     case: CaseName = Field("default", description="the investigation that pictures belong to")
     model: str = Field(DEFAULT_MODEL, description="network that embeds pictures")
+    similarity: Literal["cosine", "l2_norm"] = Field(
+        "cosine", description="what a new case's graph compares by: cosine (and modified), or l2_norm (and manhattan)"
+    )
+    vector_index: Literal["none", "flat", "hnsw", "int8_hnsw", "bbq_hnsw"] = Field(
+        "int8_hnsw", description="what a new case finds candidates with for approximate queries"
+    )
+    exact_up_to: int = Field(EXACT_UP_TO, ge=0, description="pictures up to which a query without --mode is exact")
+    keep_warm: float = Field(
+        600.0, ge=0, le=86_400, description="seconds that a network built for a query waits for the next; 0: none does"
+    )
     weights_dir: Path | None = Field(None, description="folder with weights files, looked at first")
     embedders: dict[str, str] = Field(
         default_factory=dict, description="own networks: name = 'file.keras' or 'module:attribute'"

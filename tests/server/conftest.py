@@ -90,3 +90,5 @@ def command_environment(cluster: Settings, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SIMQUERY_USERNAME", str(cluster.username))
     monkeypatch.setenv("SIMQUERY_PASSWORD", cluster.password.get_secret_value())
     monkeypatch.setenv("SIMQUERY_MODEL", MODEL)
+    monkeypatch.setenv("SIMQUERY_HOME", str(cluster.home))
+    monkeypatch.setenv("SIMQUERY_KEEP_WARM", "0")

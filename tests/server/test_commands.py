@@ -66,12 +66,19 @@ def test_index_then_query_prints_the_documented_json(case: str, evidence: Path, 
     assert list(result) == [
         "case",
         "model",
+        "fingerprint",
         "distance",
+        "combine",
         "mode",
+        "candidates",
         "k",
+        "within",
+        "filters",
         "collection_size",
+        "matched",
         "took_ms",
         "references",
+        "rejected",
         "hits",
     ]
     assert (result["case"], result["distance"], result["mode"]) == (case, "cosine", "exact")
@@ -81,7 +88,7 @@ def test_index_then_query_prints_the_documented_json(case: str, evidence: Path, 
         str(evidence / "4.png"),
     ]
     assert [hit["rank"] for hit in result["hits"]] == [1, 2, 3, 4, 5]
-    assert set(result["hits"][0]) == {"rank", "distance", "sha256", "paths"}
+    assert {"rank", "distance", "sha256", "paths", "format", "width", "height", "size"} <= set(result["hits"][0])
     with Image.open(sheet) as image:
         assert image.format == "PNG"
 
@@ -222,7 +229,7 @@ def test_a_sheet_never_overwrites_a_file(case: str, evidence: Path) -> None:
 
 
 def test_too_many_references_are_refused_in_one_sentence(case: str, evidence: Path) -> None:
-    assert "at most 64" in fails(2, "query", *([evidence / "1.png"] * 65), "--case", case)
+    assert "at most 64" in fails(3, "query", *([evidence / "1.png"] * 65), "--case", case)
 
 
 def test_credentials_in_the_url_are_refused_and_not_repeated() -> None:

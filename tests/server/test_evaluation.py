@@ -14,11 +14,11 @@ from simquery.evaluation.documents import store
 from simquery.evaluation.embeddings import embed_dataset
 from simquery.evaluation.harness import Condition
 from simquery.evaluation.measures import Found, parse_measures
-from simquery.evaluation.run import Evaluation, Protocol, evaluate
+from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, evaluate
 from simquery.evaluation.times import Timing, time_elasticsearch
 from simquery.indexer import Counts
 from simquery.mappings import template
-from simquery.query import Searcher
+from simquery.query import Mode, Query, Searcher
 from simquery.settings import Settings
 from tests.server.conftest import MODEL
 
@@ -68,10 +68,15 @@ def test_what_a_query_returns_gets_the_measures_that_the_harness_says(
     assert not (tmp_path / "cache").exists()  # all vectors came from the case
     searcher = Searcher(client, case, MODEL, never)
     labels = {picture.sha256: picture.labels for picture in dataset.pictures}
-    for name, distance in DISTANCES.items():
+    for name in THESIS_DISTANCES:
+        distance = DISTANCES[name]
         for query, values in zip(results.queries, results.values[Condition(MODEL, name)], strict=True):
             reference = searcher.reference(dataset.pictures[query.reference].file)
-            hits = [hit for hit in searcher.rank([reference], distance, 60).hits if hit.sha256 != reference.sha256]
+            hits = [
+                hit
+                for hit in searcher.rank(Query((reference,), distance, None, mode=Mode.EXACT)).hits
+                if hit.sha256 != reference.sha256
+            ]
             ranks = [rank for rank, hit in enumerate(hits, 1) if query.label in labels[hit.sha256]]
             found = Found(np.array(ranks, dtype=np.int64), 11, 59)
             assert [measure.of(found) for measure in MEASURES] == pytest.approx(values.tolist())

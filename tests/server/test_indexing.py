@@ -65,7 +65,7 @@ def test_what_comes_back_is_the_vector_that_went_in(
     height, width = embedder.input_size
     small = np.asarray(Image.fromarray(pixels(1)).resize((width, height), Image.Resampling.BILINEAR))
     expected = embedder.embed(small[np.newaxis])[0]
-    stored = Searcher(client, case, MODEL, lambda: embedder).reference(picture).vector
+    stored = Searcher(client, case, MODEL, lambda: embedder).reference(picture).vectors[0]
     np.testing.assert_array_equal(stored, expected)
     assert document["norm"] == pytest.approx(float(np.linalg.norm(expected.astype(np.float64))), rel=1e-12)
     assert document["sum"] == pytest.approx(float(expected.astype(np.float64).sum()), rel=1e-12)

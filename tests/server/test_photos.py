@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 from simquery.distances import DISTANCES
 from simquery.embedders import Embedder
 from simquery.indexer import Counts
-from simquery.query import Searcher
+from simquery.query import Query, Searcher
 from tests.server.conftest import MODEL
 
 CLASSES = ("Motorbikes", "airplanes", "car_side", "dollar_bill", "grand_piano", "stop_sign", "sunflower", "watch")
@@ -36,7 +36,7 @@ def test_photos_of_the_same_class_come_first(
         precisions = []
         for name in CLASSES:
             reference = searcher.reference(min((tmp_path / name).iterdir()))
-            hits = searcher.rank([reference], distance, K + 1).hits[1:]
+            hits = searcher.rank(Query((reference,), distance, K + 1)).hits[1:]
             precisions.append(sum(Path(hit.paths[0]).parent.name == name for hit in hits) / K)
         # By chance it would be 1/8.
         assert np.mean(precisions) > 0.6, (distance.name, precisions)

@@ -1,4 +1,6 @@
 import math
+from importlib.metadata import EntryPoint
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from simquery.distances import DISTANCES, EPSILON, distance_of_score
+from simquery.distances import DISTANCES, EPSILON, Distance, distance_of_score, find_distance, score_of_distance
+from simquery.errors import QueryError
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -42,10 +45,19 @@ def printed_in_the_thesis(a: NDArray[np.float64], b: NDArray[np.float64]) -> flo
 
 
 @pytest.mark.parametrize(
-    ("name", "metric"), [("euclidean", "euclidean"), ("manhattan", "cityblock"), ("cosine", "cosine")]
+    ("name", "metric"),
+    [
+        ("euclidean", "euclidean"),
+        ("manhattan", "cityblock"),
+        ("cosine", "cosine"),
+        ("braycurtis", "braycurtis"),
+        ("pearson", "correlation"),
+    ],
 )
 @given(pair=positive_pair(12))
-def test_standard_distances_agree_with_scipy(name: str, metric: str, pair: Pair) -> None:
+def test_standard_distances_agree_with_scipy(name: str, metric: Any, pair: Pair) -> None:
+    if min(np.ptp(vector) for vector in pair) < 0.05 * max(vector.max() for vector in pair):
+        return  # the correlation of a (nearly) constant vector is an edge of its own, tested below
     np.testing.assert_allclose(
         DISTANCES[name].between(*pair), np.maximum(cdist(*pair, metric), 0), rtol=1e-12, atol=1e-15
     )
@@ -66,7 +78,7 @@ def test_distances_are_symmetric_and_never_negative(name: str, pair: Pair) -> No
     a, b = pair
     there, back = DISTANCES[name].between(a, b), DISTANCES[name].between(b, a)
     assert (there >= 0).all()
-    np.testing.assert_allclose(there, back.T, rtol=1e-12)
+    np.testing.assert_allclose(there, back.T, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", DISTANCES)
@@ -99,3 +111,48 @@ def test_a_distance_survives_the_score_with_the_digits_of_float32(distance: floa
 
 def test_a_score_read_from_json_gives_exactly_zero_for_equal_vectors() -> None:
     assert distance_of_score(1.2676506e30) == 0.0
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-9, 3.3e-6, 0.25, 1.0, 77.7, 1e5, 3e20])
+def test_whatever_is_no_farther_has_at_least_the_score_of_the_distance(distance: float) -> None:
+    assert float(np.float32(1.0 / (EPSILON + distance))) >= score_of_distance(distance)
+    assert distance_of_score(score_of_distance(distance)) == pytest.approx(distance, rel=1.3e-7, abs=0)
+
+
+def test_pearson_of_constant_vectors_is_decided() -> None:
+    constant, other = np.full((1, 9), 2.0), np.arange(9.0)[np.newaxis]
+    pearson = DISTANCES["pearson"]
+    assert pearson.between(constant, 3 * constant) == 0.0
+    assert pearson.between(constant, other) == pearson.between(other, constant) == 1.0
+
+
+@pytest.mark.parametrize(("given_name", "name"), [("L2", "euclidean"), ("l1", "manhattan"), ("correlation", "pearson")])
+def test_distances_are_found_by_their_aliases(given_name: str, name: str) -> None:
+    assert find_distance(given_name).name == name
+
+
+class Chebyshev(Distance):
+    """A distance as another package would bring it."""
+
+    name = "chebyshev"
+
+    def between(self, references: Any, documents: Any) -> NDArray[np.float64]:
+        return cdist(references, documents, "chebyshev")
+
+    def call(self, i: int) -> str:
+        return f"l1norm(params.q{i}, 'embedding')"
+
+
+def test_an_installed_package_can_bring_a_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("chebyshev", f"{__name__}:Chebyshev", "simquery.distances"),
+        EntryPoint("wrong", f"{__name__}:Pair", "simquery.distances"),
+        EntryPoint("missing", "no.such.package:Distance", "simquery.distances"),
+    ]
+    monkeypatch.setattr("simquery.distances.registry.entry_points", lambda **_: points)
+    assert isinstance(find_distance("chebyshev"), Distance)
+    for name in ("wrong", "missing"):
+        with pytest.raises(QueryError, match=f"Distance '{name}'"):
+            find_distance(name)
+    with pytest.raises(QueryError, match=r"There are: cosine, .*, chebyshev, missing, wrong"):
+        find_distance("hamming")

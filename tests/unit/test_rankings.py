@@ -29,7 +29,7 @@ def test_blocked_products_give_what_the_distance_itself_gives(
     got = distances_to(DISTANCES[name], references, documents)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9 * float(np.median(expected)))
-    assert got[0, 3] == 0.0
+    assert got[0, 3] <= 1e-9 * float(np.median(expected))
 
 
 @pytest.mark.parametrize("name", DISTANCES)

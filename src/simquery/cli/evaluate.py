@@ -12,7 +12,7 @@ from elasticsearch import Elasticsearch
 from rich import progress as bars
 
 from simquery.cli.options import OUTPUT, TO_PEOPLE, command_for_models, json_option, open_cluster, say
-from simquery.distances import DISTANCES
+from simquery.distances import DISTANCES, find_distance
 from simquery.embedders import Features, check_model_name
 from simquery.errors import ClusterUnreachableError
 from simquery.evaluation.console import class_rows, several_table, summary_table, timing_table
@@ -21,28 +21,28 @@ from simquery.evaluation.documents import store
 from simquery.evaluation.figures import can_draw, draw_figures
 from simquery.evaluation.measures import parse_measures
 from simquery.evaluation.report import check_folder_is_new, write_report
-from simquery.evaluation.run import Evaluation, Progress, Protocol, evaluate, judge_run
+from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Progress, Protocol, judge_run
+from simquery.evaluation.run import evaluate as evaluate_dataset
 from simquery.evaluation.tables import class_measures, class_table, summarise
 from simquery.evaluation.times import Timing, time_elasticsearch, time_network, time_numpy
 from simquery.evaluation.trec import RunWriter
 from simquery.evaluation.verdicts import main_measure, reach_verdicts
 from simquery.settings import Settings
 
-__all__ = ["evaluate_command"]
+__all__ = ["evaluate"]
 
-_DISTANCES = {name: distance.name for distance in DISTANCES.values() for name in (distance.name, *distance.aliases)}
 _SHOWN = 5
 _DISTANCE_RUNS = 16
 
 
-@click.command("evaluate", epilog="Example:  simquery evaluate /data/classes --model resnet50 --model mini")
+@click.command(epilog="Example:  simquery evaluate /data/classes --model resnet50 --model mini")
 @click.argument("dataset", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--distance",
     "distances",
-    type=click.Choice(list(_DISTANCES)),
     multiple=True,
-    help="Can be repeated.  [default: all]",
+    metavar="NAME",
+    help=f"One of {', '.join(DISTANCES)}, l2, l1; can be repeated.  [default: the thesis' four]",
 )
 @click.option(
     "--measure",
@@ -70,7 +70,7 @@ _DISTANCE_RUNS = 16
 @click.option("--local", is_flag=True, help="Use no cluster: no vectors of the case, nothing stored for Kibana.")
 @json_option
 @command_for_models
-def evaluate_command(
+def evaluate(
     settings: Settings,
     models: tuple[str, ...],
     dataset: Path,
@@ -99,7 +99,7 @@ def evaluate_command(
     """
     protocol = Protocol(
         models=_models(models, layers, settings),
-        distances=tuple(dict.fromkeys(_DISTANCES[name] for name in distances)) or tuple(DISTANCES),
+        distances=tuple(dict.fromkeys(find_distance(name).name for name in distances)) or THESIS_DISTANCES,
         measures=parse_measures(names) or None,
         references=references,
         seed=seed,
@@ -118,7 +118,7 @@ def evaluate_command(
             else:
                 clock = _Clock(settings, protocol, client, times, progress)
                 with _run_writer(run_file) as write:
-                    evaluation = evaluate(
+                    evaluation = evaluate_dataset(
                         data, protocol, settings, client=client, progress=progress, each=write, each_model=clock.measure
                     )
                 timings = clock.timings
@@ -137,7 +137,7 @@ class _Clock:
     ) -> None:
         self.timings: list[Timing] = []
         self._settings = settings
-        self._distances = [DISTANCES[name] for name in protocol.distances]
+        self._distances = [find_distance(name) for name in protocol.distances]
         self._client = client
         self._runs = runs
         self._progress = progress

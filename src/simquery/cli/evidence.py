@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from elasticsearch import Elasticsearch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -41,7 +42,7 @@ def index(settings: Settings, folder: Path, *, as_json: bool) -> None:
     """
     folder = check_folder(folder)
     with open_cluster(settings) as client:
-        indexer = Indexer(client, settings.case, build_embedder(settings))
+        indexer = _indexer(client, settings)
         started = time.monotonic()
         with _progress(folder) as show:
             indexer.index(scan(folder), show)
@@ -56,7 +57,7 @@ def watch(settings: Settings, folder: Path, *, as_json: bool) -> None:
     """Index FOLDER, then every picture that appears in it, until stopped with Ctrl-C (or SIGTERM)."""
     folder = check_folder(folder)
     with open_cluster(settings) as client:
-        indexer = Indexer(client, settings.case, build_embedder(settings))
+        indexer = _indexer(client, settings)
         started = time.monotonic()
         with Watcher(folder) as watcher:
             with _progress(folder) as show:
@@ -67,6 +68,11 @@ def watch(settings: Settings, folder: Path, *, as_json: bool) -> None:
                     indexer.index(files, lambda _: None)
                     say(_described(indexer.counts))
     _summarise(indexer.counts, time.monotonic() - started, as_json=as_json)
+
+
+def _indexer(client: Elasticsearch, settings: Settings) -> Indexer:
+    graph = {"similarity": settings.similarity, "vector_index": settings.vector_index}
+    return Indexer(client, settings.case, build_embedder(settings), **graph)
 
 
 @contextmanager

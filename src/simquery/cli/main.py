@@ -3,15 +3,11 @@
 import logging
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
 from simquery import __version__
-from simquery.cli.evaluate import evaluate_command
-from simquery.cli.evidence import index, watch
-from simquery.cli.models import models
-from simquery.cli.node import down, status, up
-from simquery.cli.query import query
 from simquery.cluster import FOREIGN_ERRORS, explain
 from simquery.errors import SimqueryError
 
@@ -22,7 +18,32 @@ logger = logging.getLogger(__name__)
 _INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_MODULES = {
+    "up": "node",
+    "down": "node",
+    "status": "node",
+    "index": "evidence",
+    "watch": "evidence",
+    "query": "query",
+    "recall": "recall",
+    "evaluate": "evaluate",
+    "models": "models",
+}
+"""The module of each command: only that of the one that is given is imported, for half of a query is imports."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"simquery.cli.{_MODULES[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="simquery")
 def cli() -> None:
     """Rank seized pictures by similarity to a few reference pictures.
@@ -36,10 +57,6 @@ def cli() -> None:
 
     Every setting can be given as SIMQUERY_<NAME> in the environment, or in simquery.toml.
     """  # noqa: D301
-
-
-for _command in (up, down, status, index, watch, query, evaluate_command, models):
-    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,61 +2,179 @@
 
 import json
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from PIL import Image
 
+from simquery.cli.filters import filter_options
 from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
-from simquery.distances import DISTANCES, Distance
-from simquery.embedders import build_embedder, check_model_name
-from simquery.errors import SettingsError
-from simquery.query import MAX_REFERENCES, Ranking, Searcher, contact_sheet, ranking_table
+from simquery.distances import DISTANCES, find_distance
+from simquery.embedders import check_model_name
+from simquery.embedders.service import warm_embedder
+from simquery.errors import QueryError, SettingsError
+from simquery.query import (
+    FORMATS,
+    MAX_VECTORS,
+    Augmentation,
+    Combine,
+    Filters,
+    Mode,
+    Query,
+    Ranking,
+    Searcher,
+    contact_sheet,
+    ranking_table,
+)
 from simquery.settings import Settings
 
 __all__ = ["query"]
 
-_NAMES = {name: distance for distance in DISTANCES.values() for name in (distance.name, *distance.aliases)}
+_EPILOG = """\b
+Example:  simquery query suspect.jpg --distance modified -k 100 --sheet hits.png
+          simquery query a.jpg b.jpg --combine min --not c.jpg --since 2019 --camera nikon
+          simquery query suspect.jpg --all --output csv > ranking.csv"""
 
 
-@click.command(epilog="Example:  simquery query suspect.jpg --distance modified -k 100 --sheet hits.png")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.command(epilog=_EPILOG)
+@click.argument("images", nargs=-1, metavar="IMAGE...")
+@click.option("--from", "list_file", type=click.File(), help="File with one reference a line; - reads stdin.")
+@click.option("--not", "rejected", multiple=True, metavar="IMAGE", help="A picture that hits should not look like.")
 @click.option(
-    "--distance", type=click.Choice(list(_NAMES)), default="cosine", show_default=True, help="What compares vectors."
+    "--combine",
+    type=click.Choice([str(combine) for combine in Combine]),
+    default=str(Combine.SUM),
+    show_default=True,
+    help="How several references count: their distances, or the mean of their features.",
 )
-@click.option("-k", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many hits.")
+@click.option("--augment", metavar="NAMES", help="Also look for variants of IMAGE: flip,rotate,grey,crop, or all.")
+@click.option(
+    "--distance", default="cosine", show_default=True, metavar="NAME", help=f"One of {', '.join(DISTANCES)}, l2, l1."
+)
+@click.option(
+    "--mode",
+    type=click.Choice([str(mode) for mode in Mode]),
+    default=str(Mode.AUTO),
+    show_default=True,
+    help="exact scores every picture; auto does so up to SIMQUERY_EXACT_UP_TO pictures.",
+)
+@click.option("--candidates", type=int, help="How many candidates each reference brings into an approximate query.")
+@click.option("-k", type=click.IntRange(1), default=50, show_default=True, help="How many hits.")
+@click.option("--all", "everything", is_flag=True, help="All pictures, in the order of their distance.")
+@click.option(
+    "--within", type=float, metavar="DISTANCE", help="Only hits up to this distance; all, unless -k is given."
+)
+@filter_options
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json", *FORMATS]),
+    default="table",
+    show_default=True,
+    help="jsonl, csv and trec are written as hits come in.",
+)
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the hits into this picture.")
 @json_option
 @command
+@click.pass_context
 def query(
-    settings: Settings, images: tuple[Path, ...], distance: str, k: int, sheet: Path | None, *, as_json: bool
+    context: click.Context,
+    settings: Settings,
+    *,
+    images: tuple[str, ...],
+    list_file: Iterable[str] | None,
+    rejected: tuple[str, ...],
+    combine: str,
+    augment: str | None,
+    distance: str,
+    mode: str,
+    candidates: int | None,
+    k: int,
+    everything: bool,
+    within: float | None,
+    filters: Filters,
+    output: str,
+    sheet: Path | None,
+    as_json: bool,
 ) -> None:
     """Rank the pictures of a case by their similarity to IMAGE; several of them make one query.
 
-    Every picture is scored (exact search), so the same query gives the same list. A reference that is in the case
-    already needs no network.
+    IMAGE is a file, or the SHA-256 of a picture of the case. A reference that is in the case already needs no network.
     """
+    references = [*images, *_listed(list_file)]
+    if not references:
+        raise click.UsageError("Name a reference picture.")
     if sheet is not None and os.path.lexists(sheet):
         raise SettingsError(f"'{sheet}' exists already, and nothing is overwritten: name another file for the sheet.")
-    ranking = _rank(settings, images, _NAMES[distance], k)
-    if as_json:
-        click.echo(json.dumps(ranking.as_dict(), indent=2))
-    else:
-        OUTPUT.print(ranking_table(ranking))
+    k_given = context.get_parameter_source("k") is click.core.ParameterSource.COMMANDLINE
+    if everything and k_given:
+        raise click.UsageError("-k and --all exclude each other.")
+    if len(references) + len(rejected) > MAX_VECTORS and combine != Combine.FEATURES:
+        raise QueryError(
+            f"{len(references)} references are too many for one query: at most {MAX_VECTORS} are possible."
+        )
+    compared_by = find_distance(distance)
+    filters.clauses()  # what is wrong with them shows before anything is embedded
+    augmentations = _augmentations(augment)
+    model = check_model_name(settings.model, settings)
+    with open_cluster(settings) as client:
+        searcher = Searcher(
+            client, settings.case, model, lambda: warm_embedder(settings), exact_up_to=settings.exact_up_to
+        )
+        request = Query(
+            tuple(searcher.reference(name, augmentations) for name in references),
+            compared_by,
+            None if everything or (within is not None and not k_given) else k,
+            Combine(combine),
+            tuple(searcher.reference(name) for name in rejected),
+            filters,
+            within,
+            Mode(mode),
+            candidates,
+        )
+        if not as_json and output in FORMATS and sheet is None:
+            for line in FORMATS[output](request, searcher.hits(request)):
+                click.echo(line)
+            return
+        ranking = searcher.rank(request)
+    _show(ranking, "json" if as_json else output)
     if sheet is not None:
         _save(ranking, sheet)
 
 
-def _rank(settings: Settings, images: tuple[Path, ...], distance: Distance, k: int) -> Ranking:
-    if len(images) > MAX_REFERENCES:
-        raise SettingsError(f"{len(images)} references are too many for one query: give at most {MAX_REFERENCES}.")
-    model = check_model_name(settings.model, settings)
-    with open_cluster(settings) as client:
-        searcher = Searcher(client, settings.case, model, lambda: build_embedder(settings))
-        return searcher.rank([searcher.reference(image) for image in images], distance, k)
+def _listed(file: Iterable[str] | None) -> list[str]:
+    lines = (line.strip() for line in file or ())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _augmentations(names: str | None) -> list[Augmentation]:
+    if names is None:
+        return []
+    if names == "all":
+        return list(Augmentation)
+    try:
+        return [Augmentation(name.strip()) for name in names.split(",")]
+    except ValueError:
+        raise QueryError(f"'{names}' are no variants: name some of {', '.join(Augmentation)}, or all.") from None
+
+
+def _show(ranking: Ranking, output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps(ranking.as_dict(), indent=2))
+    elif output in FORMATS:
+        sys.stdout.writelines(f"{line}\n" for line in FORMATS[output](ranking.query, ranking.hits))
+    else:
+        OUTPUT.print(ranking_table(ranking))
+    if not ranking.hits:
+        say("No picture of the case matches: look at the filters and the distance.")
+    size = ranking.collection_size
+    if ranking.query.k and ranking.query.k > size:
+        say(f"All {size:,} pictures of the case are shown: there are no {ranking.query.k:,}.")
 
 
 def _save(ranking: Ranking, sheet: Path) -> None:
+    from PIL import Image  # noqa: PLC0415  (most queries draw nothing)
+
     try:
         with sheet.open("xb") as file:
             contact_sheet(ranking).save(file, Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))

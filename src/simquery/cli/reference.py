@@ -19,7 +19,11 @@ def command_reference() -> str:
 def all_commands(group: click.Group, name: str) -> dict[str, click.Command]:
     """Every command that does something, below a group, by its full name."""
     found: dict[str, click.Command] = {}
-    for part, command in group.commands.items():
+    context = click.Context(group)
+    for part in group.list_commands(context):
+        command = group.get_command(context, part)
+        if command is None:
+            continue
         full = f"{name} {part}"
         found |= all_commands(command, full) if isinstance(command, click.Group) else {full: command}
     return found

@@ -1,22 +1,18 @@
 """Distances between feature vectors; one a file."""
 
-from simquery.distances.cosine import Cosine
-from simquery.distances.distance import Distance, Vectors
-from simquery.distances.euclidean import Euclidean
-from simquery.distances.manhattan import Manhattan
-from simquery.distances.modified import Modified
-from simquery.distances.score import EPSILON, distance_of_score, score_expression
+from simquery.distances.distance import Distance, Similarity, Vectors
+from simquery.distances.registry import DISTANCES, ENTRY_POINTS, find_distance
+from simquery.distances.score import EPSILON, distance_of_score, score_expression, score_of_distance
 
 __all__ = [
     "DISTANCES",
+    "ENTRY_POINTS",
     "EPSILON",
     "Distance",
+    "Similarity",
     "Vectors",
     "distance_of_score",
+    "find_distance",
     "score_expression",
+    "score_of_distance",
 ]
-
-DISTANCES: dict[str, Distance] = {
-    distance.name: distance for distance in (Cosine(), Euclidean(), Manhattan(), Modified())
-}
-"""Every distance by its name."""

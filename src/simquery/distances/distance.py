@@ -6,7 +6,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Distance", "Vectors", "pairwise"]
+__all__ = ["Distance", "Similarity", "Vectors", "pairwise"]
+
+Similarity = Literal["cosine", "l2_norm"]
+"""What a graph over the vectors compares by."""
 
 Metric = Literal["cityblock", "cosine", "euclidean", "sqeuclidean"]
 
@@ -24,10 +27,13 @@ class Distance(ABC):
       ``params.q<i>``, the reference's ``params.norm<i>`` and ``params.sum<i>``, the document's ``norm`` and ``sum``,
       and ``params.dims``. A vector function binds its reference once per place in the script, so there is one call per
       reference, never a loop. What `call` needs as a Painless function goes into `functions`.
+
+    ``graph`` says by which similarity a graph finds the best candidates for this distance.
     """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    graph: ClassVar[Similarity] = "cosine"
     functions: ClassVar[str] = ""
 
     @abstractmethod

@@ -13,6 +13,7 @@ class Euclidean(Distance):
 
     name = "euclidean"
     aliases = ("l2",)
+    graph = "l2_norm"
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
         """Distances of every reference to every document, float64 (m, k)."""

@@ -13,6 +13,7 @@ class Manhattan(Distance):
 
     name = "manhattan"
     aliases = ("l1",)
+    graph = "l2_norm"
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
         """Distances of every reference to every document, float64 (m, k)."""

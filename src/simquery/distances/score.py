@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-__all__ = ["EPSILON", "distance_of_score", "score_expression"]
+__all__ = ["EPSILON", "distance_of_score", "score_expression", "score_of_distance"]
 
 EPSILON = 2.0**-100
 
@@ -26,3 +26,10 @@ def distance_of_score(score: float) -> float:
     """
     exact = float(np.float32(score))
     return max(0.0, 1.0 / exact - EPSILON) if exact else math.inf
+
+
+def score_of_distance(distance: float) -> float:
+    """Largest float32 that is no greater than the score of a distance: the least that a nearer document has."""
+    exact = 1.0 / (EPSILON + distance)
+    score = np.float32(exact)
+    return float(score if score <= exact else np.nextafter(score, np.float32(0)))

@@ -1,0 +1,88 @@
+"""What a ranking looks like: a table for people, and formats for other programs."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from simquery.query.ranking import Hit, Query, Ranking
+from simquery.query.requests import FACTS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["FORMATS", "csv_lines", "json_lines", "ranking_table", "trec_lines"]
+
+
+def ranking_table(ranking: Ranking) -> "Table":
+    """Rank, distance and first path of each hit; further paths with the same content are counted."""
+    from rich import box  # noqa: PLC0415  (other formats need no table)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, caption=_caption(ranking), caption_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("distance", justify="right")
+    table.add_column("path", overflow="fold")
+    for hit in ranking.hits:
+        more = f"  (+{len(hit.paths) - 1} more)" if len(hit.paths) > 1 else ""
+        table.add_row(str(hit.rank), f"{hit.distance:.6g}", Text(hit.paths[0] + more))
+    return table
+
+
+def json_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:  # noqa: ARG001
+    """One JSON object for each hit."""
+    return (json.dumps(hit.as_dict()) for hit in hits)
+
+
+def csv_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:  # noqa: ARG001
+    """A header, and one row for each path of each hit (RFC 4180)."""
+    yield _row(["rank", "distance", "sha256", "path", *FACTS])
+    for hit in hits:
+        facts = [_cell(hit.facts.get(name)) for name in FACTS]
+        for path in hit.paths:
+            yield _row([hit.rank, repr(hit.distance), hit.sha256, path, *facts])
+
+
+def trec_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:
+    """A TREC run: topic, Q0, document, rank, score, tag.
+
+    The topic is the SHA-256 of the reference, several joined by ``+``; the score is the negative distance.
+    """
+    topic = "+".join(reference.sha256 for reference in query.references)
+    for hit in hits:
+        yield f"{topic} Q0 {hit.sha256} {hit.rank} {-hit.distance!r} simquery-{query.distance.name}"
+
+
+FORMATS: dict[str, Callable[[Query, Iterable[Hit]], Iterator[str]]] = {
+    "jsonl": json_lines,
+    "csv": csv_lines,
+    "trec": trec_lines,
+}
+"""Formats that are written line by line, as hits come in."""
+
+
+def _caption(ranking: Ranking) -> str:
+    of = f"{ranking.collection_size:,} pictures"
+    if ranking.matched is not None and ranking.matched < ranking.collection_size:
+        of = f"{ranking.matched:,} that match, of {of}"
+    mode = f"{ranking.mode}, {ranking.candidates:,} candidates" if ranking.candidates else str(ranking.mode)
+    return (
+        f"{len(ranking.hits):,} of {of} · case {ranking.case} · {ranking.model} · {ranking.distance}, {mode} ·"
+        f" {ranking.took_ms} ms"
+    )
+
+
+def _row(cells: list[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()
+
+
+def _cell(value: Any) -> object:
+    if isinstance(value, list):
+        return ";".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ",".join(str(value[axis]) for axis in ("lat", "lon"))
+    return value

@@ -1,0 +1,136 @@
+"""Reference pictures: named by their path or by the SHA-256 of a picture of the case, and turned into vectors."""
+
+import base64
+import re
+import stat
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from elasticsearch import Elasticsearch, NotFoundError
+from numpy.typing import NDArray
+
+from simquery.embedders import Embedder, Pixels, is_usable
+from simquery.embedders.pictures import decode, open_evidence, sha256_of
+from simquery.errors import PictureError, SchemaError
+from simquery.paths import display_path, real_path
+from simquery.query.augmentation import Augmentation, variants
+from simquery.query.ranking import Reference
+
+__all__ = ["ReferenceReader"]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+
+
+class ReferenceReader:
+    """Turns names of pictures into references of a case.
+
+    A picture that the case knows by its content gets the vector it was indexed with; any other goes through the
+    network, which is built at most once.
+
+    Parameters
+    ----------
+    client, index
+        Where the case's pictures are.
+    fingerprint
+        Of the network that the case was indexed with.
+    build_embedder
+        Called when a picture has to go through the network.
+    """
+
+    def __init__(
+        self, client: Elasticsearch, index: str, fingerprint: str, build_embedder: Callable[[], Embedder]
+    ) -> None:
+        self._client = client
+        self._index = index
+        self._fingerprint = fingerprint
+        self._build_embedder = build_embedder
+        self._embedder: Embedder | None = None
+
+    def read(self, name: str | Path, augment: Collection[Augmentation] = ()) -> Reference:
+        """Make a reference of a picture file, or of a picture of the case that is named by its SHA-256.
+
+        Raises
+        ------
+        PictureError
+            When the file cannot be read as a picture, or the case holds no such picture.
+        SchemaError
+            When the network has other weights now than the case was indexed with.
+        """
+        if isinstance(name, str) and _SHA256.fullmatch(name) and not Path(name).exists():
+            return self._known(name.lower(), augment)
+        return self._file(Path(name), augment)
+
+    def _known(self, content: str, augment: Collection[Augmentation]) -> Reference:
+        found = self._stored(content)
+        if found is None:
+            raise PictureError(f"The case holds no picture with the SHA-256 {content}, and there is no such file.")
+        paths, vector = found
+        if not augment:
+            return Reference(paths[0], content, vector[np.newaxis])
+        for path in map(real_path, paths):
+            if not path.exists():
+                continue
+            reference = self._file(path, augment)
+            if reference.sha256 == content:
+                return reference
+        raise PictureError(f"None of the files with the SHA-256 {content} can be read now, to make variants of it.")
+
+    def _file(self, path: Path, augment: Collection[Augmentation]) -> Reference:
+        shown = display_path(path)
+        try:
+            _require_file(path)
+            with open_evidence(path) as file:
+                content = sha256_of(file)
+                known = self._stored(content)
+                vectors = known[1][np.newaxis] if known else None
+                if augment or vectors is None:
+                    embedder = self._network()
+                    _, (pixels,) = decode(file, [embedder.input_size])
+                    made = embedder.embed(_inputs(pixels, augment, skip_first=known is not None))
+                    vectors = made if vectors is None else np.concatenate([vectors, made])
+        except PictureError as error:
+            raise PictureError(f"The reference '{shown}' cannot be used: {error}.") from error
+        except OSError as error:
+            raise PictureError(f"The reference '{shown}' cannot be read: {error.strerror}.") from error
+        if not is_usable(vectors[0]):
+            raise PictureError(f"The reference '{shown}' cannot be used: the network finds nothing in it.")
+        return Reference(shown, content, vectors[[is_usable(vector) for vector in vectors]])
+
+    def _stored(self, content: str) -> tuple[Sequence[str], NDArray[np.float32]] | None:
+        try:
+            answer = self._client.get(
+                index=self._index, id=content, source_includes=["paths", "embedding"], source_exclude_vectors=False
+            )
+        except NotFoundError:
+            return None
+        return answer["_source"]["paths"], _vector(answer["_source"]["embedding"])
+
+    def _network(self) -> Embedder:
+        if self._embedder is None:
+            self._embedder = self._build_embedder()
+            if self._embedder.fingerprint != self._fingerprint:
+                raise SchemaError(
+                    f"The case was indexed with other weights than model '{self._embedder.name}' has now, and their"
+                    " vectors cannot be compared: bring back the weights used then."
+                )
+        return self._embedder
+
+
+def _inputs(pixels: Pixels, augment: Collection[Augmentation], *, skip_first: bool) -> Pixels:
+    made = variants(pixels, augment)
+    return made[1:] if skip_first else made
+
+
+def _require_file(path: Path) -> None:
+    # Opening a named pipe would wait for somebody to write into it.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise PictureError("it is not a regular file")
+
+
+def _vector(stored: Any) -> NDArray[np.float32]:
+    # Elasticsearch returns a vector in the form it came in: big-endian float32 in base64, or a list of numbers.
+    if isinstance(stored, str):
+        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float32)
+    return np.asarray(stored, dtype=np.float32)

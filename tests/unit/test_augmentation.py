@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from simquery.query import Augmentation, variants
+from tests.conftest import pixels
+
+SQUARE = pixels(1, 48, 48)
+
+
+def test_a_picture_comes_before_its_variants() -> None:
+    made = variants(SQUARE, Augmentation)
+    assert (made.shape, made.dtype) == ((7, 48, 48, 3), np.uint8)
+    np.testing.assert_array_equal(made[0], SQUARE)
+    np.testing.assert_array_equal(variants(SQUARE, []), SQUARE[np.newaxis])
+
+
+def test_variants_are_those_of_pillow() -> None:
+    picture = Image.fromarray(SQUARE)
+    turns = [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270]
+    _, flipped, *turned = variants(SQUARE, [Augmentation.ROTATE, Augmentation.FLIP])
+    np.testing.assert_array_equal(flipped, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    for got, turn in zip(turned, turns, strict=True):
+        np.testing.assert_array_equal(got, picture.transpose(turn))
+
+
+def test_grey_has_no_colour_left() -> None:
+    grey = variants(SQUARE, [Augmentation.GREY])[1]
+    assert (grey == grey[..., :1]).all()
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (40, 80)])
+def test_every_variant_has_the_input_size(shape: tuple[int, int]) -> None:
+    assert variants(pixels(2, *shape), Augmentation).shape == (7, *shape, 3)
+
+
+def test_the_crop_shows_the_middle() -> None:
+    framed = np.zeros((100, 100, 3), np.uint8)
+    framed[15:85, 15:85] = 200
+    assert (variants(framed, [Augmentation.CROP])[1] == 200).all()

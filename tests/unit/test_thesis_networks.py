@@ -1,5 +1,9 @@
-"""The six networks of the thesis go through the evaluation like any other, with weights files that the test writes."""
+"""Networks of the thesis go through the evaluation like any other, with weights files that the test writes.
 
+One of the six each time; all of them, which takes minutes, with ``SIMQUERY_TEST_NETWORKS=all``.
+"""
+
+import os
 from pathlib import Path
 
 import keras
@@ -15,9 +19,10 @@ from simquery.settings import load_settings
 from tests.conftest import save_picture
 
 THESIS = ("xception", "vgg16", "vgg19", "resnet50", "inceptionresnetv2", "nasnetlarge")
+TRIED = THESIS if os.environ.get("SIMQUERY_TEST_NETWORKS") == "all" else ("resnet50",)
 
 
-@pytest.mark.parametrize("name", THESIS)
+@pytest.mark.parametrize("name", TRIED)
 def test_a_network_of_the_thesis_is_evaluated_with_weights_from_a_file(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
     arguments = dict(network.arguments) | {"include_top": network.include_top}

@@ -51,8 +51,9 @@ def main() -> None:
         vectors = random.standard_normal((arguments.pictures, NETWORKS[name].dims), dtype=np.float32)
         np.maximum(vectors, 0, out=vectors)
         started = time.monotonic()
-        for ranked in rank_all(name, vectors, queries, [DISTANCES[name] for name in THESIS_DISTANCES]):
-            judge.add(ranked)
+        for distance in THESIS_DISTANCES:
+            for ranked in rank_all(name, DISTANCES[distance], vectors, queries):
+                judge.add(ranked)
         seconds[name] = round(time.monotonic() - started, 1)
     started = time.monotonic()
     summarise(judge.results(), 0)

@@ -18,7 +18,7 @@ from simquery.errors import CaseError, PictureError
 from simquery.evaluation.dataset import Dataset, Picture
 from simquery.mappings import embedding_facts, images_index
 
-__all__ = ["CaseVectors", "Embedded", "VectorCache", "embed_dataset", "embed_pictures"]
+__all__ = ["CaseVectors", "Embedded", "VectorCache", "embed_dataset", "embed_pictures", "unreadable"]
 
 _CHUNK = 256
 _BATCH = 32
@@ -203,6 +203,17 @@ def embed_pictures(
             done += len(rows)
             progress(done)
     return reasons
+
+
+def unreadable(dataset: Dataset) -> dict[str, str]:
+    """Why some pictures of a data set cannot be read, by SHA-256; every file is decoded."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = list(pool.map(lambda picture: _read(picture, (1, 1)), dataset.pictures))
+    return {
+        picture.sha256: reason
+        for picture, reason in zip(dataset.pictures, read, strict=True)
+        if isinstance(reason, str)
+    }
 
 
 def _embed(pixels: Sequence[Pixels], embedder: Embedder) -> Iterable[Features]:

@@ -1,6 +1,6 @@
 """The protocol: every network × distance × reference, judged by every measure (thesis, chapter 4)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -181,52 +181,45 @@ def check_measures(measures: Sequence[Measure], pictures: int) -> None:
 
 def rank_all(
     model: str,
+    distance: Distance,
     vectors: Features,
     queries: Sequence[Query],
-    distances: Sequence[Distance],
     *,
     augmented: Mapping[str, Features] | None = None,
-    done: Callable[[Condition], None] = lambda _: None,
 ) -> Iterator[Ranked]:
-    """Every ranking of the protocol for one model, one after the other.
+    """Every ranking of the protocol for one model and distance, one after the other.
 
     Parameters
     ----------
     model
         Its name.
+    distance
+        To rank by.
     vectors : float32, shape (n, dims)
         Of the data set's pictures, in their order.
     queries
-        The references.
-    distances
-        To rank by.
+        The references, with the companions that join them.
     augmented
         Vectors of the augmented references, float32 (queries, dims), by the name of the augmentation; NaN: none.
-    done
-        Called after each distance.
     """
+    condition = Condition(model, distance.name)
     rows = sorted({row for query in queries for row in (query.reference, *query.companions)})
-    place = {row: number for number, row in enumerate(rows)}
-    for distance in distances:
-        condition = Condition(model, distance.name)
-        to_all = distances_to(distance, vectors[rows], vectors)
-        for query in queries:
-            yield _ranked(condition, query, to_all[place[query.reference]])
-        for name, changed in (augmented or {}).items():
-            there = np.flatnonzero(np.isfinite(changed).all(axis=1)).tolist()
-            table = distances_to(distance, changed[there], vectors)
-            for row, line in zip(there, table, strict=True):
-                yield _ranked(replace(condition, augment=name), queries[row], line)
-        for query in queries:
-            if query.companions:
-                members = [query.reference, *query.companions]
-                sums = np.cumsum(to_all[[place[row] for row in members]], axis=0, dtype=np.float64).astype(np.float32)
-                means = distances_to(distance, _running_means(vectors[members])[1:], vectors)
-                for count, line in enumerate(sums, start=1):
-                    yield _ranked(replace(condition, references=count, combine="sum"), query, line)
-                for count, line in enumerate(means, start=2):
-                    yield _ranked(replace(condition, references=count, combine="mean"), query, line)
-        done(condition)
+    lines = dict(zip(rows, distances_to(distance, vectors[rows], vectors), strict=True))
+    for query in queries:
+        yield _ranked(condition, query, lines[query.reference])
+    for name, changed in (augmented or {}).items():
+        there = np.flatnonzero(np.isfinite(changed).all(axis=1)).tolist()
+        for row, line in zip(there, distances_to(distance, changed[there], vectors), strict=True):
+            yield _ranked(replace(condition, augment=name), queries[row], line)
+    for query in queries:
+        if query.companions:
+            members = [query.reference, *query.companions]
+            sums = np.cumsum([lines[row] for row in members], axis=0, dtype=np.float64).astype(np.float32)
+            means = distances_to(distance, _running_means(vectors[members])[1:], vectors)
+            for count, line in enumerate(sums, start=1):
+                yield _ranked(replace(condition, references=count, combine="sum"), query, line)
+            for count, line in enumerate(means, start=2):
+                yield _ranked(replace(condition, references=count, combine="mean"), query, line)
 
 
 def _running_means(features: Features) -> NDArray[np.float64]:

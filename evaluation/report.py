@@ -16,13 +16,13 @@ from simquery.evaluation.tables import TOLERANCE, ClassRow, Summary
 from simquery.evaluation.times import Timing, mean_times
 from simquery.evaluation.verdicts import Verdict
 
-__all__ = ["check_folder_is_new", "report_page", "write_report"]
+__all__ = ["check_folder_is_new", "free_folder", "report_page", "write_report"]
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px } caption { text-align: left; font-weight: 600 }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+td { font-variant-numeric: tabular-nums }
 figure { margin: 1.5rem 0 } img { max-width: 100% } figcaption { color: #555 }
 pre { background: #f6f6f6; padding: 1rem; overflow: auto; font-size: 12px } .wide { overflow-x: auto }
 """
@@ -38,6 +38,15 @@ def check_folder_is_new(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"'{folder}' exists already, and nothing is overwritten: name another folder with --out.")
+
+
+def free_folder(name: str) -> Path:
+    """Folder of that name in the current one, or the first of ``name-2``, ``name-3`` … that is not there yet."""
+    folder, count = Path(name), 1
+    while folder.exists():
+        count += 1
+        folder = Path(f"{name}-{count}")
+    return folder
 
 
 def write_report(

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from simquery.embedders.pictures import sha256_of
 from simquery.errors import SchemaError
 from simquery.evaluation.augmentation import AUGMENTATIONS, embed_augmented
 from simquery.evaluation.dataset import Dataset
-from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset
+from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset, unreadable
 from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, first_pictures, rank_all
 from simquery.evaluation.manifest import make_manifest
 from simquery.evaluation.measures import DEFAULT_MEASURES, Measure
@@ -107,6 +107,7 @@ def evaluate(
     SettingsError
         When a measure looks at more pictures than there are.
     """
+    _measures(protocol, dataset.checked())  # what can be refused is refused before anything is embedded
     with tempfile.TemporaryDirectory(prefix="simquery-evaluation-") as scratch:
         stored: dict[str, tuple[str, Path, Mapping[str, str]]] = {}
         for model in protocol.models:
@@ -126,42 +127,37 @@ def evaluate(
             if protocol.augment:
                 embedder = _network(settings.model_copy(update={"model": model}), fingerprint)
                 changed = _augmented(judged, queries, embedder, settings, progress)
-            count = 0
-
-            def done(_: object, model: str = model) -> None:
-                nonlocal count
-                count += 1
+            for count, name in enumerate(protocol.distances):
                 progress(f"ranking, {model}", count, len(protocol.distances))
-
-            progress(f"ranking, {model}", 0, len(protocol.distances))
-            chosen = [find_distance(name) for name in protocol.distances]
-            for ranked in rank_all(model, vectors, queries, chosen, augmented=changed, done=done):
-                judge.add(ranked)
-                each(judged, ranked)
+                for ranked in rank_all(model, find_distance(name), vectors, queries, augmented=changed):
+                    judge.add(ranked)
+                    each(judged, ranked)
             each_model(model, fingerprint, judged, vectors)
-    protocol_facts = {
-        name: value for name, value in asdict(protocol).items() if name not in {"models", "distances", "measures"}
-    }
     manifest = make_manifest(
         judged,
         queries,
         measures=measures,
         distances=protocol.distances,
         fingerprints={model: fingerprint for model, (fingerprint, _, _) in stored.items()},
-        protocol=protocol_facts | {"augmentations": list(AUGMENTATIONS) if protocol.augment else []},
+        protocol={
+            "references": protocol.references,
+            "seed": protocol.seed,
+            "several": protocol.several,
+            "augmentations": list(AUGMENTATIONS) if protocol.augment else [],
+        },
     )
     return Evaluation(judge.results(), manifest)
 
 
 def judge_run(file: Path, dataset: Dataset, protocol: Protocol) -> Evaluation:
-    """Judge the rankings of a TREC run, made by any tool, of the pictures of a data set.
+    """Judge the rankings of a TREC run, made by any tool, of the pictures of a data set that can be read.
 
     Raises
     ------
     DatasetError
         When the file is no run of this data set.
     """
-    dataset = dataset.checked()
+    dataset = dataset.without(unreadable(dataset)).checked()
     measures = _measures(protocol, dataset)
     rankings = list(read_run(file, dataset))
     queries = tuple(dict.fromkeys(ranked.query for ranked in rankings))

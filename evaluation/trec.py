@@ -34,14 +34,17 @@ class RunWriter:
     """
 
     def __init__(self, file: Path) -> None:
+        self._path = file
         self._file: IO[str] = _opened(file, "x")
         self._names: list[str] = []
 
     def __enter__(self) -> "RunWriter":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
+        if kind is not None:
+            self._path.unlink()  # a part of a run would pass for the whole
 
     def write(self, dataset: Dataset, ranked: Ranked) -> None:
         """Write one ranking, if it is one of a single reference as it is."""

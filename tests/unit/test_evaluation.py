@@ -165,6 +165,7 @@ def test_json_has_what_the_table_has(classes: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("settings")
 def test_rankings_written_as_a_trec_run_are_judged_alike_when_read(classes: Path, tmp_path: Path) -> None:
+    (classes / "ash" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     options = ("--times", 0, "--json", "--no-augment", "--several", 1, "--distance", "cosine", "--distance", "l1")
     ours = json.loads(run(classes, *options, "--run", tmp_path / "run.gz", "--out", tmp_path / "a").stdout)
     theirs = json.loads(run(classes, "--json", "--from-run", tmp_path / "run.gz", "--out", tmp_path / "b").stdout)

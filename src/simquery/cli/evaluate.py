@@ -20,7 +20,7 @@ from simquery.evaluation.dataset import Dataset, read_dataset
 from simquery.evaluation.documents import store
 from simquery.evaluation.figures import can_draw, draw_figures
 from simquery.evaluation.measures import parse_measures
-from simquery.evaluation.report import check_folder_is_new, write_report
+from simquery.evaluation.report import check_folder_is_new, free_folder, write_report
 from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Progress, Protocol, judge_run
 from simquery.evaluation.run import evaluate as evaluate_dataset
 from simquery.evaluation.tables import class_measures, class_table, summarise
@@ -58,7 +58,9 @@ _DISTANCE_RUNS = 16
 @click.option("--augment/--no-augment", default=True, show_default=True, help="Also turn, mirror, ... the references.")
 @click.option("--layer", "layers", multiple=True, help="Also cut every network at this layer; can be repeated.")
 @click.option("--distractor", "distractors", multiple=True, help="Class without references, like 'others'; repeatable.")
-@click.option("--times", type=click.IntRange(0), default=3, show_default=True, help="How often networks are timed.")
+@click.option(
+    "--times", type=click.IntRange(0), default=3, show_default=True, help="How often networks are timed; 0: no times."
+)
 @click.option("--per-class", is_flag=True, help="Also print each class with its best combinations.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for all results.  [default: evaluation-RUN]")
 @click.option("--run", "run_file", type=click.Path(path_type=Path), help="Also write the rankings to this TREC run.")
@@ -269,7 +271,7 @@ def _report(
         for verdict in verdicts:
             OUTPUT.print(f"{verdict.title}. {' '.join(verdict.sentences)}", highlight=False)
     page = write_report(
-        out or Path(f"evaluation-{manifest['run']}"),
+        out or free_folder(f"evaluation-{manifest['run']}"),
         results,
         manifest,
         summaries=summaries,

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from simquery.cli.main import cli
+from simquery.cli.main import cli, main
 from simquery.distances import DISTANCES
 from simquery.embedders import Features, Pixels
 from simquery.errors import DatasetError, EmbedderError, SettingsError
@@ -360,3 +360,38 @@ def test_without_matplotlib_everything_but_the_figures_is_there(
 def test_a_run_of_one_combination_has_figures_as_well(classes: Path, settings: Settings) -> None:
     results = evaluated(classes, settings, distances=("cosine",), several=1, augment=False, references=1).results
     assert {"box-nAUIRC", "curve-colours"} <= {figure.name for figure in draw_figures(results, [])}
+
+
+def test_a_shallow_layer_is_tried_beside_the_usual_cut(
+    classes: Path, settings: Settings, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIMQUERY_WEIGHTS_DIR", str(weights))
+    common = ("--times", 0, "--several", 1, "--no-augment", "--json", "--measure", "AP", "--out", tmp_path / "out")
+    name = "mobilenetv2-0.35"
+    document = json.loads(run(classes, "--model", name, "--layer", "block_3_expand_relu", *common).stdout)
+    assert {row["condition"]["model"] for row in document["summary"]} == {name, f"{name}@block_3_expand_relu"}
+    assert [verdict["title"] for verdict in document["verdicts"]] == [
+        "Distances, over 2 networks",
+        "Networks, over 4 distances",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--measure", "IR@1.5"], 2, "above 0 and up to 1"),
+        (["--measure", "P@1000"], 2, "P@1000 is of the first 1,000 pictures, but only 31 are ranked"),
+        (["--distance", "hamming"], 3, "no distance 'hamming'"),
+        (["--distractor", "elm"], 3, "has no class 'elm'. It has: ash, birch, cedar, others."),
+        (["--model", "nowhere"], 4, "no model 'nowhere'"),
+    ],
+)
+@pytest.mark.usefixtures("settings")
+def test_what_cannot_be_evaluated_is_refused_with_its_exit_code(
+    classes: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(classes), "--local", *arguments])
+    assert end.value.code == code
+    assert message in capsys.readouterr().err
+    assert not list(Path.cwd().iterdir())

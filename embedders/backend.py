@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from types import ModuleType
 
-__all__ = ["load_tensorflow"]
+__all__ = ["has_gpu", "load_tensorflow"]
 
 
 def load_tensorflow() -> ModuleType:
@@ -20,6 +20,11 @@ def load_tensorflow() -> ModuleType:
                 tf.config.experimental.set_memory_growth(gpu, True)
     module: ModuleType = tf
     return module
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow has a GPU to compute on."""
+    return bool(load_tensorflow().config.list_physical_devices("GPU"))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import socket
 import sys
 import warnings
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from simquery.embedders.backend import load_tensorflow
+from simquery.embedders.cpu import CpuInference, agrees
 from simquery.embedders.embedder import Features, Pixels
 from simquery.embedders.networks import Network
 from simquery.embedders.pictures import RESAMPLING
@@ -23,6 +25,10 @@ __all__ = ["KerasEmbedder", "application_embedder", "file_embedder"]
 
 _CONNECT_SECONDS = 30.0
 _MAP_RANK = 4
+_LARGEST_BATCH = 256
+"""Pictures at once; halved as often as the memory of the GPU or the machine asks for it."""
+
+logger = logging.getLogger(__name__)
 
 
 class KerasEmbedder:
@@ -60,10 +66,50 @@ class KerasEmbedder:
 
         signature = [tf.TensorSpec((None, height, width, 3), tf.uint8)]
         self._features = tf.function(features, input_signature=signature)
+        self._out_of_memory = tf.errors.ResourceExhaustedError
+        self._batch = _LARGEST_BATCH
+        self._accelerated: CpuInference | None = None
+
+    @property
+    def inference(self) -> str:
+        """What computes the embeddings: ``tensorflow`` or ``openvino``."""
+        return "tensorflow" if self._accelerated is None else "openvino"
 
     def embed(self, batch: Pixels) -> Features:
         """Feature vectors of a batch of pictures, in their order."""
-        return np.asarray(self._features(batch), dtype=np.float32)
+        if self._accelerated is not None:
+            return self._accelerated(batch)
+        return np.concatenate([self._embed(batch[start : start + self._batch]) for start in self._starts(len(batch))])
+
+    def accelerate(self) -> bool:
+        """Let OpenVINO compute the embeddings from now on, unless its results differ; whether it does."""
+        try:
+            compiled = CpuInference(self._features.get_concrete_function(), self.input_size, self.dims)
+            same, difference = agrees(self.embed, compiled, self.input_size)
+        except Exception as error:  # noqa: BLE001  (a layer that it does not know, a processor that it does not know)
+            logger.warning("OpenVINO cannot run '%s' (%s): TensorFlow does.", self.name, _first_line(error))
+            return False
+        if same:
+            self._accelerated = compiled
+        else:
+            logger.warning(
+                "OpenVINO gives other embeddings of '%s' (by %.1e): TensorFlow is used.", self.name, difference
+            )
+        logger.debug("embeddings of '%s' by OpenVINO differ by %.1e", self.name, difference)
+        return same
+
+    def _starts(self, count: int) -> range:
+        return range(0, max(count, 1), self._batch)
+
+    def _embed(self, batch: Pixels) -> Features:
+        try:
+            return np.asarray(self._features(batch), dtype=np.float32)
+        except self._out_of_memory:
+            if len(batch) == 1:
+                raise
+            self._batch = max(1, len(batch) // 2)
+            logger.info("'%s': not enough memory for %d pictures at once", self.name, len(batch))
+            return np.concatenate([self._embed(half) for half in np.array_split(batch, 2)])
 
 
 def application_embedder(

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from simquery.embedders.backend import has_gpu
+from simquery.embedders.cpu import is_installed
 from simquery.embedders.embedder import Embedder
 from simquery.embedders.mini import mini_embedder
 from simquery.embedders.networks import NETWORKS
@@ -58,9 +60,21 @@ def build_embedder(settings: Settings) -> Embedder:
     """
     name = check_model_name(settings.model, settings)
     embedder = _build(name, settings)
+    _accelerate(embedder, settings)
     if not 0 < embedder.dims <= _MAX_DIMS:
         raise EmbedderError(f"Model '{name}' gives {embedder.dims} dimensions; Elasticsearch takes 1 to {_MAX_DIMS}.")
     return embedder
+
+
+def _accelerate(embedder: Embedder, settings: Settings) -> None:
+    if settings.inference == "tensorflow" or not is_installed():
+        if settings.inference == "openvino":
+            raise EmbedderError("OpenVINO is not installed: pip install 'simquery[cpu]', or set SIMQUERY_INFERENCE.")
+        return
+    from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
+
+    if isinstance(embedder, KerasEmbedder) and (settings.inference == "openvino" or not has_gpu()):
+        embedder.accelerate()
 
 
 def _build(name: str, settings: Settings) -> Embedder:

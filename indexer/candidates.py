@@ -2,14 +2,14 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from simquery.errors import FolderError
 from simquery.paths import display_path
 
-__all__ = ["VANISHED", "Candidate", "candidate", "check_folder", "is_folder", "scan"]
+__all__ = ["VANISHED", "Candidate", "candidate", "check_folder", "check_folders", "is_folder", "is_gone", "scan"]
 
 VANISHED = "vanished before it could be read"
 
@@ -29,7 +29,9 @@ class Candidate:
     unreadable
         Why it cannot be read at all, for example a folder without the right to list it.
     skipped
-        Why it is not looked into: a symbolic link, a device.
+        Why it is not looked into: a symbolic link, a device, an option that leaves it out.
+    rule
+        That option. A run without it looks at the path again.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Candidate:
     mtime_ns: int = 0
     unreadable: str | None = None
     skipped: str | None = None
+    rule: str | None = None
 
 
 def check_folder(folder: Path) -> Path:
@@ -57,6 +60,18 @@ def check_folder(folder: Path) -> Path:
         raise FolderError(f"'{display_path(folder)}' is not a folder.") from None
     except OSError as error:
         raise FolderError(f"The folder '{display_path(folder)}' cannot be read: {error.strerror}.") from None
+
+
+def check_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """Return evidence folders as absolute paths, without those that lie in another one.
+
+    Raises
+    ------
+    FolderError
+        As `check_folder` does.
+    """
+    checked = sorted({check_folder(folder) for folder in folders})
+    return tuple(path for path in checked if not any(other in path.parents for other in checked))
 
 
 def scan(folder: Path) -> Iterator[Candidate]:
@@ -85,6 +100,17 @@ def is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def is_gone(path: Path) -> bool:
+    """Whether there is certainly nothing at a path; what cannot be looked at may be there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def candidate(path: Path) -> Candidate:

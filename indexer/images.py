@@ -1,4 +1,4 @@
-"""Documents of the images index: one for each distinct content, with every path it was found at."""
+"""Documents of the images index: one for each distinct content, with the paths it was found at."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,105 +6,128 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from elasticsearch import Elasticsearch
 from elasticsearch.helpers import pack_dense_vector
 from numpy.typing import NDArray
 
 from simquery import __version__
-from simquery.embedders.pictures import PictureFacts
-from simquery.indexer.writing import answered, bulk
+from simquery.embedders.pictures import Digests
+from simquery.indexer.candidates import Candidate
+from simquery.indexer.writing import Cluster
 
-__all__ = ["Images", "Occurrence", "image_document"]
+__all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 
-_ADD_PATH = """
-if (ctx._source.paths.contains(params.path)) {
+PATHS_LISTED = 1000
+"""A document lists so many paths at most: it is written anew with each, vector and all. The ledger has every path."""
+
+_ADD = """
+boolean changed = false;
+if (ctx._source.paths.size() < params.most) {
+  for (path in params.paths) {
+    if (ctx._source.paths.size() < params.most && !ctx._source.paths.contains(path)) {
+      ctx._source.paths.add(path);
+      changed = true;
+    }
+  }
+}
+for (label in params.labels) {
+  if (ctx._source.labels == null) {
+    ctx._source.labels = [label];
+    changed = true;
+  } else if (!ctx._source.labels.contains(label)) {
+    ctx._source.labels.add(label);
+    changed = true;
+  }
+}
+if (!changed) {
   ctx.op = 'noop';
-} else {
-  ctx._source.paths.add(params.path);
 }
 """
 
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A content at a path; ``document`` is what to store where the content is new to the index."""
+    """A content at some paths; ``document`` is what to store where the content is new to the index."""
 
     sha256: str
-    path: str
+    paths: list[str]
+    labels: list[str]
     document: dict[str, Any] | None = None
 
 
-def image_document(sha256: str, size: int, facts: PictureFacts, vector: NDArray[np.float32]) -> dict[str, Any]:
-    """Document of a new content, all but its paths.
+def image_document(
+    digests: Digests, candidate: Candidate, fields: dict[str, Any], vector: NDArray[np.float32]
+) -> dict[str, Any]:
+    """Document of a new content, all but its paths and labels.
 
     Parameters
     ----------
-    sha256, size
-        Of the file; size in bytes.
-    facts
-        Format, width, height.
+    digests
+        Of the file.
+    candidate
+        Where the content was found first: its size, and the modification time there.
+    fields
+        What decoding found: format, width, height, and the facts that are known.
     vector
         Its feature vector, float32 (dims,). ``norm`` and ``sum`` are taken from it in float64.
     """
     exact = vector.astype(np.float64)
-    return {
-        "sha256": sha256,
-        "size": size,
-        "format": facts.format,
-        "width": facts.width,
-        "height": facts.height,
+    document = {
+        "sha256": digests.sha256,
+        "md5": digests.md5,
+        "size": candidate.size,
+        "modified_at": _moment(candidate.mtime_ns),
+        **fields,
         "embedding": pack_dense_vector(vector),
         "norm": float(np.linalg.norm(exact)),
         "sum": float(exact.sum()),
         "indexed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "version": __version__,
     }
+    return {name: value for name, value in document.items() if value is not None}
 
 
 class Images:
     """Reads and writes an images index."""
 
-    def __init__(self, client: Elasticsearch, index: str) -> None:
-        self._client = client
+    def __init__(self, cluster: Cluster, index: str) -> None:
+        self._cluster = cluster
         self._index = index
 
     def known(self, contents: Iterable[str]) -> set[str]:
         """Which of some contents (SHA-256) have a document; sees writes of a moment ago."""
-        ids = sorted(set(contents))
-        if not ids:
-            return set()
-        answer = self._client.mget(index=self._index, ids=ids, source=False)
-        return {found["_id"] for found in answered(answer["docs"]) if found["found"]}
+        found = self._cluster.found(self._index, sorted(set(contents)), source=False)
+        return {document["_id"] for document in found if document["found"]}
 
     def store(self, occurrences: Iterable[Occurrence]) -> dict[str, str]:
-        """Store contents and add paths, atomically for each content.
+        """Store contents and add paths and labels, atomically for each content.
 
         Several indexers may store the same content at the same time: the first makes the document, the others add
-        their path to it.
+        their paths to it.
 
         Returns
         -------
         dict
             The first path of each content, by SHA-256.
         """
-        answers = bulk(self._client, (self._action(occurrence) for occurrence in occurrences))
+        answers = self._cluster.bulk(self._index, (_operation(occurrence) for occurrence in occurrences))
         return {answer["_id"]: answer["get"]["_source"]["paths"][0] for answer in answers}
 
     def refresh(self) -> None:
         """Make everything that was stored visible to searches."""
-        self._client.indices.refresh(index=self._index)
+        self._cluster.ask(lambda client: client.indices.refresh(index=self._index))
 
-    def _action(self, occurrence: Occurrence) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "script": {"source": _ADD_PATH, "params": {"path": occurrence.path}},
-            "_source": ["paths"],
-        }
-        if occurrence.document is not None:
-            body["upsert"] = {**occurrence.document, "paths": [occurrence.path]}
-        return {
-            "_op_type": "update",
-            "_index": self._index,
-            "_id": occurrence.sha256,
-            "retry_on_conflict": 10,
-            "_source": body,
-        }
+
+def _operation(occurrence: Occurrence) -> tuple[dict[str, Any], dict[str, Any]]:
+    parameters = {"paths": occurrence.paths, "labels": occurrence.labels, "most": PATHS_LISTED}
+    body: dict[str, Any] = {"script": {"source": _ADD, "params": parameters}, "_source": ["paths"]}
+    if occurrence.document is not None:
+        labels = {"labels": occurrence.labels} if occurrence.labels else {}
+        body["upsert"] = {**occurrence.document, "paths": occurrence.paths[:PATHS_LISTED], **labels}
+    return {"update": {"_id": occurrence.sha256, "retry_on_conflict": 20}}, body
+
+
+def _moment(mtime_ns: int) -> str | None:
+    try:
+        return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # a year that no calendar here has
+        return None

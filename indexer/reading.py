@@ -1,26 +1,17 @@
-"""Reading one evidence file: its hash first, its pixels when they are needed, a reason when either fails."""
+"""Reading one evidence file: its digests first, and what stands in the way of using it."""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 
-from simquery.embedders.embedder import Pixels
-from simquery.embedders.pictures import (
-    NotAPictureError,
-    PictureFacts,
-    UnreadError,
-    decode,
-    is_picture_name,
-    open_evidence,
-    sha256_of,
-)
+from simquery.embedders.pictures import Digests, NotAPictureError, digests_of, is_picture_name, open_evidence
 from simquery.errors import PictureError
 from simquery.indexer.candidates import VANISHED, Candidate
 
-__all__ = ["Obstacle", "hash_file", "obstacle", "read_picture"]
+__all__ = ["CHANGED", "Obstacle", "has_changed", "hash_file", "obstacle", "unread_reason"]
 
-_CHANGED = "changed while it was read"
+CHANGED = "changed while it was read"
 
 
 @dataclass(frozen=True)
@@ -28,40 +19,26 @@ class Obstacle:
     """Why a file was not indexed.
 
     ``skipped``: it is none of ours (a text file). Otherwise it should have been a picture, and counts as unreadable.
+    ``rule``: the option that left it out; a run without that option looks at it again.
     """
 
     reason: str
     skipped: bool = False
+    rule: str | None = None
 
 
-def hash_file(candidate: Candidate, stopped: Callable[[], bool]) -> str | Obstacle:
-    """SHA-256 (hex) of a candidate's content; given up when ``stopped`` says so, for a disk image takes minutes."""
+def hash_file(candidate: Candidate, stopped: Callable[[], bool]) -> Digests | Obstacle:
+    """Digests of a candidate's content; given up when ``stopped`` says so, for a disk image takes minutes."""
     if candidate.skipped:
-        return Obstacle(candidate.skipped, skipped=True)
+        return Obstacle(candidate.skipped, skipped=True, rule=candidate.rule)
     if candidate.unreadable:
         return Obstacle(candidate.unreadable)
     try:
         with open_evidence(candidate.path) as file:
-            digest = sha256_of(file, stopped)
-            return Obstacle(_CHANGED) if _changed(file, candidate) else digest
+            digests = digests_of(file, stopped)
+            return Obstacle(CHANGED) if has_changed(file, candidate) else digests
     except OSError as error:
-        return _unread(error)
-
-
-def read_picture(candidate: Candidate, size: tuple[int, int]) -> tuple[PictureFacts, Pixels] | PictureError:
-    """Facts of a picture, and its pixels at ``size`` (height, width) as uint8 of shape (height, width, 3).
-
-    An error is returned, not raised. An `UnreadError` concerns this path and this time; any other concerns every path
-    with the same content, see `obstacle`.
-    """
-    try:
-        with open_evidence(candidate.path) as file:
-            facts, (pixels,) = decode(file, [size])
-            return UnreadError(_CHANGED) if _changed(file, candidate) else (facts, pixels)
-    except PictureError as error:
-        return error
-    except OSError as error:
-        return UnreadError(_unread(error).reason)
+        return Obstacle(unread_reason(error))
 
 
 def obstacle(candidate: Candidate, error: PictureError) -> Obstacle:
@@ -74,12 +51,12 @@ def obstacle(candidate: Candidate, error: PictureError) -> Obstacle:
     return Obstacle(f"{error}, in spite of its name") if named_as_picture else Obstacle(str(error), skipped=True)
 
 
-def _changed(file: BufferedReader, candidate: Candidate) -> bool:
+def has_changed(file: BufferedReader, candidate: Candidate) -> bool:
+    """Whether an open file is no longer what the candidate was when it was seen."""
     now = os.fstat(file.fileno())
     return (now.st_size, now.st_mtime_ns) != (candidate.size, candidate.mtime_ns)
 
 
-def _unread(error: OSError) -> Obstacle:
-    if isinstance(error, FileNotFoundError):
-        return Obstacle(VANISHED)
-    return Obstacle(f"cannot be read: {error.strerror or error}")
+def unread_reason(error: OSError) -> str:
+    """Why a file could not be read."""
+    return VANISHED if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror or error}"

@@ -3,50 +3,59 @@
 import logging
 import os
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
 
-from simquery.embedders import Embedder, Pixels, is_usable
-from simquery.embedders.pictures import PictureFacts, UnreadError
+from simquery.embedders import Embedder, is_usable
+from simquery.embedders.pictures import Digests, UnreadError
 from simquery.errors import PictureError
-from simquery.indexer.candidates import Candidate
+from simquery.indexer.candidates import Candidate, is_gone
+from simquery.indexer.decoding import Decoded, shared_decoders
 from simquery.indexer.images import Images, Occurrence, image_document
-from simquery.indexer.ledger import Entry, Ledger, Status, refused_entry
-from simquery.indexer.reading import Obstacle, hash_file, obstacle, read_picture
+from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry, refused_entry
+from simquery.indexer.reading import Obstacle, hash_file, obstacle
+from simquery.indexer.writing import PATIENCE_SECONDS, Cluster
 from simquery.mappings import install_templates, open_files_index, open_images_index
 from simquery.paths import display_path
 
-__all__ = ["Counts", "Indexer"]
+__all__ = ["Counts", "Details", "Indexer"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BATCH = 32
+_BATCH = 64
 _AHEAD = 2
 
 
 @dataclass
 class Counts:
-    """How many paths came to which end; ``unchanged`` had come to theirs in an earlier run."""
+    """How many paths came to which end.
+
+    ``unchanged`` had come to theirs in an earlier run; ``gone`` are those of earlier runs that are not there any more.
+    """
 
     indexed: int = 0
     duplicate: int = 0
     unreadable: int = 0
     skipped: int = 0
     unchanged: int = 0
+    gone: int = 0
 
     @property
     def seen(self) -> int:
-        """All paths so far."""
+        """All paths so far that are there."""
         return self.indexed + self.duplicate + self.unreadable + self.skipped + self.unchanged
 
     def add(self, status: Status) -> None:
@@ -54,57 +63,117 @@ class Counts:
         setattr(self, status, getattr(self, status) + 1)
 
 
+@dataclass(frozen=True)
+class Details:
+    """What a run does besides embedding.
+
+    Attributes
+    ----------
+    thumbnails
+        Documents get a small JPEG.
+    label_folders
+        The name of the folder that a file lies in becomes a label of its picture.
+    min_side
+        Pictures with a shorter side than so many pixels (icons) are left out.
+    """
+
+    thumbnails: bool = False
+    label_folders: bool = False
+    min_side: int = 0
+
+    @property
+    def small_rule(self) -> str:
+        """The option that leaves out small pictures."""
+        return f"--min-size {self.min_side}"
+
+
 @dataclass
 class _Batch:
     """Candidates that were read.
 
-    Entries of before, contents, obstacles, pictures to embed by content, contents in which the network finds nothing.
+    Attributes
+    ----------
+    unchanged
+        How many needed no second look.
+    previous
+        Entries of before, of those that did.
+    contents, obstacles
+        What each candidate holds, or what stands in the way.
+    pictures
+        What decoding found, by content (SHA-256); ``sources`` are the candidates that it was read from.
+    models
+        Which models have a vector of a content, or get one now.
+    missing
+        Which models have none yet.
+    refused
+        Which models find nothing in it.
+    vectors
+        By model and content.
     """
 
     unchanged: int = 0
     previous: dict[Candidate, Entry | None] = field(default_factory=dict)
-    contents: dict[Candidate, str] = field(default_factory=dict)
+    contents: dict[Candidate, Digests] = field(default_factory=dict)
     obstacles: dict[Candidate, Obstacle] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)
-    pictures: dict[str, tuple[Candidate, PictureFacts, Pixels]] = field(default_factory=dict)
+    pictures: dict[str, Decoded] = field(default_factory=dict)
+    sources: dict[str, Candidate] = field(default_factory=dict)
+    models: dict[str, set[str]] = field(default_factory=dict)
+    missing: dict[str, set[str]] = field(default_factory=dict)
+    refused: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    vectors: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
 
 
 class Indexer:
-    """Indexes candidates into a case with one embedder.
+    """Indexes candidates into a case with one or several embedders.
 
     Everything that is known of a picture is in Elasticsearch before its ledger entry is: a process killed in between
     loses nothing, since the next run sees no entry and looks again.
+
+    Parameters
+    ----------
+    client
+        Connection to the cluster.
+    case
+        The case.
+    embedders
+        One network, or several: each picture is read and decoded once for all of them.
+    details
+        What else is done.
+    patience_seconds
+        How long a cluster that is away is waited for.
     """
 
     def __init__(
         self,
         client: Elasticsearch,
         case: str,
-        embedder: Embedder,
+        embedders: Embedder | Sequence[Embedder],
+        details: Details = Details(),
+        patience_seconds: float = PATIENCE_SECONDS,
         *,
         similarity: str = "cosine",
         vector_index: str = "int8_hnsw",
     ) -> None:
         install_templates(client)
-        self._embedder = embedder
-        self._ledger = Ledger(client, open_files_index(client, case))
-        self._images = Images(
-            client,
-            open_images_index(
-                client,
-                case,
-                embedder.name,
-                embedder.dims,
-                embedder.fingerprint,
-                similarity=similarity,
-                vector_index=vector_index,
-            ),
-        )
+        several = [embedders] if isinstance(embedders, Embedder) else embedders
+        self._embedders = {embedder.name: embedder for embedder in several}
+        self._sizes = sorted({embedder.input_size for embedder in several})
+        self._details = details
+        self._cluster = Cluster(client, patience_seconds)
+        self._ledger = Ledger(self._cluster, open_files_index(client, case))
+        graph = {"similarity": similarity, "vector_index": vector_index}
+        self._images = {
+            name: Images(
+                self._cluster, open_images_index(client, case, name, embedder.dims, embedder.fingerprint, **graph)
+            )
+            for name, embedder in self._embedders.items()
+        }
+        self._decoders = shared_decoders()
         self._stopped = threading.Event()
         self.counts = Counts()
 
     def index(self, candidates: Iterable[Candidate], progress: Callable[[Counts], None]) -> None:
-        """Index candidates, reading the next ones while the network embeds the current ones.
+        """Index candidates: while the network embeds some, the next are read and the last are stored.
 
         Parameters
         ----------
@@ -113,25 +182,45 @@ class Indexer:
         progress
             Called with the counts after each batch.
         """
+        logger.debug("indexing begins")
         readers = ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 2), "reader")
         preparer = ThreadPoolExecutor(1, "preparer")
+        writer = ThreadPoolExecutor(1, "preparer-of-answers")
         try:
-            for batch in _ahead(preparer, lambda batch: self._read(batch, readers), _batches(candidates)):
-                self._write(batch)
+            read = _ahead(preparer, partial(self._read, readers=readers), _batches(candidates))
+            for entries, unchanged in _ahead(writer, self._write, map(self._embed, read)):
+                self.counts.unchanged += unchanged
+                for entry in entries:
+                    self.counts.add(entry.status)
                 progress(self.counts)
         except BaseException:
             self._stopped.set()  # readers give up in the middle of a file: nothing of this batch will be stored
+            self._cluster.stop()
             raise
         finally:
-            readers.shutdown(cancel_futures=True)
-            preparer.shutdown(cancel_futures=True)
-        self._images.refresh()
+            for executor in (readers, preparer, writer):
+                executor.shutdown(cancel_futures=True)
+        for images in self._images.values():
+            images.refresh()
+
+    def record_gone(self, folder: Path) -> None:
+        """Note in the ledger which paths below a folder, or that path itself, are not there any more.
+
+        Documents of pictures stay as they are: evidence that has gone was there.
+        """
+        (entry,) = self._ledger.lookup([Candidate(folder)])
+        for entries in [[entry]] if entry else self._ledger.below(folder):
+            gone = [entry for entry in entries if not entry.gone_at and is_gone(entry.candidate.path)]
+            self._ledger.record([gone_entry(entry) for entry in gone])
+            self.counts.gone += len(gone)
+            for entry in gone:
+                logger.debug("'%s' is gone", display_path(entry.candidate.path))
 
     def _read(self, candidates: Sequence[Candidate], readers: Executor) -> _Batch:
         batch = _Batch()
         entries = self._ledger.lookup(candidates)
         for candidate, entry in zip(candidates, entries, strict=True):
-            if entry is not None and entry.is_final(candidate, self._embedder.name):
+            if entry is not None and entry.is_final(candidate, self._embedders, (self._details.small_rule,)):
                 batch.unchanged += 1
             else:
                 batch.previous[candidate] = entry
@@ -145,74 +234,103 @@ class Indexer:
         return batch
 
     def _decode(self, batch: _Batch, readers: Executor) -> None:
-        known = self._images.known(batch.contents.values())
-        copies: dict[str, list[Candidate]] = {}
-        for candidate, content in batch.contents.items():
-            if content not in known:
-                copies.setdefault(content, []).append(candidate)
-        firsts = [paths[0] for paths in copies.values()]
-        outcomes = readers.map(self._read_picture, firsts)
-        for (content, paths), first_outcome in zip(copies.items(), outcomes, strict=True):
+        copies: dict[str, list[Candidate]] = defaultdict(list)
+        for candidate, digests in batch.contents.items():
+            copies[digests.sha256].append(candidate)
+        known = {name: images.known(copies) for name, images in self._images.items()}
+        for content in copies:
+            batch.models[content] = {name for name in known if content in known[name]}
+            batch.missing[content] = known.keys() - batch.models[content]
+        unseen = {content: paths for content, paths in copies.items() if batch.missing[content]}
+        outcomes = readers.map(self._read_picture, [paths[0] for paths in unseen.values()])
+        for (content, paths), first_outcome in zip(unseen.items(), outcomes, strict=True):
             outcome = first_outcome
             while isinstance(outcome, UnreadError) and paths:  # the next copy may do better
-                del batch.contents[paths[0]]
                 batch.obstacles[paths[0]] = Obstacle(str(outcome))
+                del batch.contents[paths[0]]
                 del paths[0]
                 outcome = self._read_picture(paths[0]) if paths else outcome
-            if isinstance(outcome, PictureError):
+            if isinstance(outcome, Decoded):
+                batch.pictures[content], batch.sources[content] = outcome, paths[0]
+            elif not batch.models[content]:
                 batch.obstacles.update((path, obstacle(path, outcome)) for path in paths)
-            else:
-                batch.pictures[content] = (paths[0], *outcome)
 
-    def _read_picture(self, candidate: Candidate) -> tuple[PictureFacts, Pixels] | PictureError:
-        return read_picture(candidate, self._embedder.input_size)
+    def _read_picture(self, candidate: Candidate) -> Decoded | PictureError:
+        return self._decoders.decode(candidate, self._sizes, thumbnail=self._details.thumbnails)
 
-    def _write(self, batch: _Batch) -> None:
-        documents = self._embed(batch)
-        stored = {
-            candidate: content
-            for candidate, content in batch.contents.items()
-            if candidate not in batch.obstacles and content not in batch.refused
-        }
-        first_paths = self._images.store(
-            Occurrence(content, display_path(candidate.path), documents.get(content))
-            for candidate, content in stored.items()
-        )
-        entries = []
-        for candidate, previous in batch.previous.items():
-            content = batch.contents.get(candidate)
-            if content is None or candidate in batch.obstacles:
-                entry = _obstructed(candidate, content, batch.obstacles[candidate])
-            elif content in batch.refused:
-                entry = refused_entry(candidate, content, self._embedder.name)
-            else:
-                first = first_paths[content] == display_path(candidate.path)
-                status = Status.INDEXED if first else Status.DUPLICATE
-                entry = Entry(candidate, status, content, models=(self._embedder.name,))
-            entries.append(entry.following(previous))
+    def _embed(self, batch: _Batch) -> _Batch:
+        self._leave_out_small(batch)
+        for name, embedder in self._embedders.items():
+            contents = [content for content in batch.pictures if name in batch.missing[content]]
+            batch.vectors[name] = {}
+            if not contents:
+                continue
+            place = self._sizes.index(embedder.input_size)
+            vectors = embedder.embed(np.stack([batch.pictures[content].pixels[place] for content in contents]))
+            for content, vector in zip(contents, vectors, strict=True):
+                if is_usable(vector):
+                    batch.vectors[name][content] = vector
+                    batch.models[content].add(name)
+                else:
+                    batch.refused[content].add(name)
+        return batch
+
+    def _leave_out_small(self, batch: _Batch) -> None:
+        for content, decoded in list(batch.pictures.items()):
+            if min(decoded.fields["width"], decoded.fields["height"]) >= self._details.min_side:
+                continue
+            del batch.pictures[content]
+            reason = f"left out by {self._details.small_rule}"
+            for candidate, digests in batch.contents.items():
+                if digests.sha256 == content and not batch.models[content]:
+                    batch.obstacles[candidate] = Obstacle(reason, skipped=True, rule=self._details.small_rule)
+
+    def _write(self, batch: _Batch) -> tuple[list[Entry], int]:
+        first_paths: dict[str, str] = {}
+        copies: dict[str, list[Candidate]] = defaultdict(list)
+        for candidate, digests in batch.contents.items():
+            copies[digests.sha256].append(candidate)
+        for name, images in self._images.items():
+            occurrences = [
+                self._occurrence(batch, name, content, paths)
+                for content, paths in copies.items()
+                if name in batch.models[content]
+            ]
+            first_paths = images.store(occurrences) | first_paths
+        entries = [
+            self._entry(batch, candidate, first_paths).following(previous)
+            for candidate, previous in batch.previous.items()
+        ]
         self._ledger.record(entries)
-        logger.debug("stored %d entries, %d new pictures", len(entries), len(documents))
-        self.counts.unchanged += batch.unchanged
-        for entry in entries:
-            self.counts.add(entry.status)
+        logger.debug("stored %d entries, %d new pictures", len(entries), len(batch.pictures))
+        return entries, batch.unchanged
 
-    def _embed(self, batch: _Batch) -> dict[str, dict[str, object]]:
-        if not batch.pictures:
-            return {}
-        pictures = list(batch.pictures.items())
-        vectors = self._embedder.embed(np.stack([pixels for _, (_, _, pixels) in pictures]))
-        documents = {}
-        for (content, (candidate, facts, _)), vector in zip(pictures, vectors, strict=True):
-            if is_usable(vector):
-                documents[content] = image_document(content, candidate.size, facts, vector)
-            else:
-                batch.refused.add(content)
-        return documents
+    def _occurrence(self, batch: _Batch, model: str, content: str, paths: list[Candidate]) -> Occurrence:
+        labels: dict[str, None] = {}
+        if self._details.label_folders:
+            labels = dict.fromkeys(display_path(Path(path.path.parent.name)) for path in paths)
+        document: dict[str, Any] | None = None
+        vector = batch.vectors[model].get(content)
+        if vector is not None:
+            source = batch.sources[content]
+            document = image_document(batch.contents[source], source, batch.pictures[content].fields, vector)
+        return Occurrence(content, [display_path(path.path) for path in paths], list(labels), document)
 
-
-def _obstructed(candidate: Candidate, content: str | None, obstacle: Obstacle) -> Entry:
-    status = Status.SKIPPED if obstacle.skipped else Status.UNREADABLE
-    return Entry(candidate, status, content, obstacle.reason)
+    def _entry(self, batch: _Batch, candidate: Candidate, first_paths: dict[str, str]) -> Entry:
+        digests = batch.contents.get(candidate)
+        content = digests.sha256 if digests else None
+        hindrance = batch.obstacles.get(candidate)
+        if hindrance is not None:
+            status = Status.SKIPPED if hindrance.skipped else Status.UNREADABLE
+            return Entry(candidate, status, content, hindrance.reason, rule=hindrance.rule)
+        if content is None:
+            raise ValueError("a path with neither a content nor an obstacle")  # `_read` gives each one of them
+        refused = tuple(sorted(batch.refused[content]))
+        if not batch.models[content]:
+            return refused_entry(candidate, content, refused)
+        first = first_paths[content] == display_path(candidate.path)
+        status = Status.INDEXED if first else Status.DUPLICATE
+        return Entry(candidate, status, content, models=tuple(sorted(batch.models[content])), refused_by=refused)
 
 
 def _batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:

@@ -27,7 +27,7 @@ __all__ = [
     "template",
 ]
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
 _KINDS = ("files", "images", "measures", "timings")

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _SECONDS_TO_ANSWER = 120.0
 _SECONDS_TO_SAY_WHO = 2.0
-_PASSED_ON = {"model", "weights_dir", "embedders", "keep_warm"}
+_PASSED_ON = {"model", "weights_dir", "embedders", "inference", "keep_warm"}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@
       - DiskSpaceError
       - PortError
       - DataVersionError
+   + VerificationError (7): disk, ledger and documents do not agree
 
 Usage errors of the command line end with 2 as well, and Ctrl-C with 130. Each message is one or two clear sentences:
 what went wrong, with which file or address, and what to do about it. The command line prints it and ends with
@@ -52,6 +53,7 @@ __all__ = [
     "SettingsError",
     "SimqueryError",
     "UnknownModelError",
+    "VerificationError",
     "WeightsError",
 ]
 
@@ -154,3 +156,9 @@ class PortError(NodeError):
 
 class DataVersionError(NodeError):
     """The node's data was written by a version of Elasticsearch that this one cannot read."""
+
+
+class VerificationError(SimqueryError):
+    """What is on disk, in the ledger and in the images indices does not agree."""
+
+    exit_code = 7

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     keep_warm: float = Field(
         600.0, ge=0, le=86_400, description="seconds that a network built for a query waits for the next; 0: none does"
     )
+    inference: Literal["auto", "tensorflow", "openvino"] = Field(
+        "auto", description="what computes embeddings; auto: OpenVINO where it is installed and there is no GPU"
+    )
     weights_dir: Path | None = Field(None, description="folder with weights files, looked at first")
     embedders: dict[str, str] = Field(
         default_factory=dict, description="own networks: name = 'file.keras' or 'module:attribute'"

@@ -56,7 +56,7 @@ def test_index_then_query_prints_the_documented_json(case: str, evidence: Path, 
     done = simquery("index", evidence, "--case", case, "--json")
     counts = json.loads(done.stdout)
     assert counts.pop("seconds") > 0
-    assert counts == {"indexed": 10, "duplicate": 0, "unreadable": 1, "skipped": 0, "unchanged": 0}
+    assert counts == {"indexed": 10, "duplicate": 0, "unreadable": 1, "skipped": 0, "unchanged": 0, "gone": 0}
 
     sheet = tmp_path / "sheet.png"
     done = simquery(
@@ -149,7 +149,7 @@ def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str,
         said = ""
         for line in indexing.stderr:
             said += line
-            if "stored 32" in line:
+            if "stored 64" in line:
                 indexing.send_signal(signal.SIGINT)
                 break
         said += indexing.stderr.read()
@@ -157,7 +157,7 @@ def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str,
     assert "Traceback" not in said
     assert "the same command goes on from there" in said
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
-    assert counts["unchanged"] >= 32
+    assert counts["unchanged"] >= 64
     assert counts["indexed"] + counts["unchanged"] == 600
 
 
@@ -168,7 +168,7 @@ def test_a_killed_run_loses_nothing(case: str, tmp_path: Path) -> None:
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as indexing:
         assert indexing.stderr is not None
         for line in indexing.stderr:
-            if "stored 32" in line:
+            if "stored 64" in line:
                 indexing.kill()
                 break
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
@@ -269,3 +269,46 @@ def web_server() -> Iterator[str]:
 
 def test_something_else_at_the_address_has_exit_code_5(evidence: Path, web_server: str) -> None:
     assert "it is not Elasticsearch" in fails(5, "index", evidence, environment={"SIMQUERY_URL": web_server})
+
+
+def test_options_of_a_query_reach_it(case: str, evidence: Path, tmp_path: Path) -> None:
+    simquery("index", evidence, "--case", case)
+    (tmp_path / "list.txt").write_text(f"# mine\n{evidence / '3.png'}\n\n{evidence / '4.png'}\n")
+    options = ("--not", evidence / "5.png", "--combine", "min", "--path", "*.png", "--format", "png")
+    done = simquery("query", "--from", tmp_path / "list.txt", "--case", case, "--all", "--json", *options)
+    result = json.loads(done.stdout)
+    assert (result["combine"], result["k"], result["mode"]) == ("min", None, "exact")
+    assert [Path(reference["path"]).name for reference in result["references"]] == ["3.png", "4.png"]
+    assert Path(result["hits"][-1]["paths"][0]).name == "5.png"
+    assert len(result["filters"]) == 2
+    assert {hit["distance"] for hit in result["hits"][:2]} == {0.0}
+
+    rows = simquery(
+        "query", result["hits"][0]["sha256"], "--case", case, "-k", 3, "--output", "csv"
+    ).stdout.splitlines()
+    assert rows[0].startswith("rank,distance,sha256,path,")
+    assert len(rows) == 4
+    near = simquery("query", evidence / "3.png", "--case", case, "--within", 0, "--output", "jsonl").stdout
+    assert [json.loads(line)["rank"] for line in near.splitlines()] == [1]
+    nothing = simquery("query", evidence / "3.png", "--case", case, "--camera", "nikon")
+    assert (nothing.returncode, "No picture of the case matches" in nothing.stderr) == (0, True)
+    report = json.loads(simquery("recall", "--case", case, "-k", 3, "--sample", 4, "--json", "--store", 0.5).stdout)
+    assert set(report["stored"]) == {"cosine", "modified", "pearson", "braycurtis"}
+
+
+def test_a_query_without_sense_is_refused(case: str, evidence: Path) -> None:
+    simquery("index", evidence, "--case", case)
+    for arguments, code, message in (
+        (("--distance", "hamming"), 3, "There are: cosine"),
+        (("--augment", "shear"), 3, "flip, rotate, grey, crop"),
+        (("--path", "[a"), 3, "broken"),
+        (("--since", "soon"), 3, "is no date"),
+        (("--near", "here"), 3, "is no place"),
+        (("--filter", "{"), 3, "no JSON"),
+        (("--filter", "@/nowhere.json"), 3, "cannot be read"),
+        (("--filter", '{"nonsense": {}}'), 5, "nonsense"),
+        (("--within", "-1"), 3, "is no distance"),
+        (("--mode", "approximate", "--all"), 3, "use the exact mode"),
+        (("--candidates", "0"), 3, "not possible"),
+    ):
+        assert message in fails(code, "query", evidence / "1.png", "--case", case, *arguments)

@@ -14,7 +14,7 @@ from PIL import Image
 from simquery.embedders import Embedder, Features, Pixels
 from simquery.errors import ClusterError
 from simquery.indexer import Candidate, Counts, Indexer, run, scan
-from simquery.indexer.reading import read_picture
+from simquery.indexer.reading import hash_file
 from simquery.mappings import files_index, images_index
 from simquery.paths import real_path
 from simquery.query import Searcher
@@ -106,8 +106,8 @@ def test_a_second_run_does_nothing_again(client: Elasticsearch, case: str, index
 def test_files_that_cannot_be_indexed_are_recorded_with_their_reason(
     client: Elasticsearch, case: str, index: Index, tmp_path: Path
 ) -> None:
-    whole = save_picture(tmp_path / "cut.jpg", 1, quality=95).read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    whole = save_picture(tmp_path / "cut.webp", 1).read_bytes()
+    (tmp_path / "cut.webp").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "diary.jpg").write_text("dear diary")
     (tmp_path / "notes.txt").write_text("dear diary")
@@ -117,7 +117,7 @@ def test_files_that_cannot_be_indexed_are_recorded_with_their_reason(
     counts = counted(index(tmp_path))
     entries = ledger(client, case)
     reasons = {name: (entry["status"], entry.get("reason")) for name, entry in entries.items()}
-    assert reasons.pop("cut.jpg")[1].startswith("broken picture: ")
+    assert reasons.pop("cut.webp")[1].startswith("broken picture: ")
     assert reasons == {
         "empty.jpg": ("unreadable", "empty file (0 bytes)"),
         "diary.jpg": ("unreadable", "not a picture in any format that can be decoded here, in spite of its name"),
@@ -165,14 +165,17 @@ def test_a_copy_that_vanishes_does_not_take_the_others_along(
     first = save_picture(tmp_path / "a.png", 1)
     shutil.copy(first, tmp_path / "b.png")
 
-    def vanish_then_read(candidate: Candidate, size: tuple[int, int]) -> object:
-        first.unlink(missing_ok=True)  # after it was hashed, before it is decoded
-        return read_picture(candidate, size)
+    def hash_then_vanish(candidate: Candidate, stopped: Callable[[], bool]) -> object:
+        digests = hash_file(candidate, stopped)
+        if candidate.path == first:
+            first.unlink()  # after it was hashed, before it is decoded
+        return digests
 
-    monkeypatch.setattr(run, "read_picture", vanish_then_read)
+    monkeypatch.setattr(run, "hash_file", hash_then_vanish)
     indexer = Indexer(client, case, embedder)
     indexer.index(list(scan(tmp_path)), lambda _: None)
     assert counted(indexer.counts) == {"indexed": 1, "unreadable": 1}
+    monkeypatch.undo()
     shutil.copy(tmp_path / "b.png", first)
     again = Indexer(client, case, embedder)
     again.index(scan(tmp_path), lambda _: None)
@@ -195,7 +198,7 @@ def test_dates_beyond_what_elasticsearch_can_hold_are_kept(
 def test_pictures_of_formats_that_cannot_be_decoded_do_not_pass_for_text(
     client: Elasticsearch, case: str, index: Index, tmp_path: Path
 ) -> None:
-    for name in ("phone.heic", "raw.cr2", "logo.eps"):
+    for name in ("new.jxl", "raw.cr2", "logo.eps"):
         (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n" + name.encode())
     assert counted(index(tmp_path)) == {"unreadable": 3}
 

@@ -4,6 +4,8 @@ from elasticsearch import Elasticsearch
 from simquery.errors import CaseError, SchemaError
 from simquery.mappings import (
     SCHEMA,
+    VECTOR_INDEXES,
+    EmbeddingFacts,
     embedding_facts,
     files_index,
     images_index,
@@ -39,7 +41,20 @@ def test_opening_an_index_again_finds_it(client: Elasticsearch, case: str) -> No
     assert open_files_index(client, case) == open_files_index(client, case) == files_index(case)
     for _ in range(2):
         open_images_index(client, case, "net", 8, "f" * 64)
-    assert embedding_facts(client, case, "net") == (8, "f" * 64)
+    assert embedding_facts(client, case, "net") == EmbeddingFacts(8, "f" * 64)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "l2_norm"])
+@pytest.mark.parametrize("kind", [kind for kind in VECTOR_INDEXES if kind != "none"])
+def test_a_graph_is_what_it_was_made_as(client: Elasticsearch, case: str, kind: str, similarity: str) -> None:
+    name = open_images_index(client, case, "net", 64, "f" * 64, similarity=similarity, vector_index=kind)
+    assert embedding_facts(client, case, "net") == EmbeddingFacts(64, "f" * 64, similarity, kind)
+    pinned = VECTOR_INDEXES[kind]
+    assert pinned is not None
+    stored = client.indices.get_mapping(index=name).body[name]["mappings"]["properties"]["embedding"]["index_options"]
+    assert pinned.items() <= stored.items()
+    open_images_index(client, case, "net", 64, "f" * 64, vector_index="none")  # what is there stays as it is
+    assert embedding_facts(client, case, "net").index_type == kind
 
 
 def test_an_index_of_another_schema_version_is_refused(client: Elasticsearch, case: str) -> None:

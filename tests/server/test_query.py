@@ -451,3 +451,19 @@ def test_recall_compares_with_the_exact_ranking_and_a_choice_is_kept_with_the_ca
     again = Searcher(client, case, "net", never)
     assert again.embedding.candidates == {"modified": 123, "cosine": 77}
     assert ranked(again, features(48, 1), "modified", 10, mode=Mode.APPROXIMATE).candidates == 123
+
+
+@pytest.mark.usefixtures("command_environment")
+def test_the_example_for_the_library_runs(case: str, index: Index, tmp_path: Path) -> None:
+    for seed in range(15):
+        save_picture(tmp_path / f"{seed}.png", seed)
+    index(tmp_path)
+    example = Path(__file__).resolve().parents[2] / "examples" / "similar.py"
+    done = subprocess.run(
+        [sys.executable, example, case, MODEL, tmp_path / "5.png"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("15 pictures ranked")
+    assert lines[1].split()[1:] == ["0.000000", "PNG", str(tmp_path / "5.png")]
+    assert lines[-1] == "all: 15"

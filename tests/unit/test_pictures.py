@@ -1,12 +1,26 @@
+import contextlib
+import hashlib
 import os
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
-from simquery.embedders.pictures import MAX_PIXELS, NotAPictureError, PictureFacts, decode, open_evidence, sha256_of
+from simquery.embedders.formats import decoded_formats
+from simquery.embedders.pictures import (
+    MAX_PIXELS,
+    NotAPictureError,
+    PictureFacts,
+    decode,
+    digests_of,
+    load_picture,
+    open_evidence,
+    sha256_of,
+)
 from simquery.errors import PictureError
 from tests.conftest import pixels, save_picture
 
@@ -82,11 +96,138 @@ def test_format_follows_the_content_and_not_the_name(tmp_path: Path) -> None:
     assert decoded(wrong)[0].format == "PNG"
 
 
-def test_a_truncated_picture_is_an_error_with_a_reason(tmp_path: Path) -> None:
-    path = save_picture(tmp_path / "whole.jpg", quality=95)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [("jpg", {"quality": 95}), ("jpg", {"quality": 95, "progressive": True}), ("png", {}), ("bmp", {}), ("tif", {})],
+)
+def test_a_truncated_picture_is_decoded_as_far_as_it_goes(
+    tmp_path: Path, suffix: str, options: dict[str, object]
+) -> None:
+    path = save_picture(tmp_path / f"whole.{suffix}", 2, **options)
+    _, whole = decoded(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    facts, part = decoded(path)
+    assert facts == PictureFacts(facts.format, 64, 48, truncated=True)
+    rows = slice(-16, None) if suffix == "bmp" else slice(16)  # a BMP begins at the bottom
+    difference = np.abs(part[rows].astype(int) - whole[rows]).mean()
+    assert difference < (25 if "progressive" in options else 1)
+
+
+def test_a_picture_of_which_nothing_is_left_is_an_error_with_a_reason(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "whole.png")
+    path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(PictureError, match=r"broken picture: .*truncated"):
         decoded(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "options"),
+    [
+        ("a.heic", "HEIF", {"quality": 95}),
+        ("a.avif", "AVIF", {"quality": 95}),
+        ("a.jp2", "JPEG2000", {}),
+        ("a.webp", "WEBP", {"lossless": True}),
+        ("a.ico", "ICO", {"sizes": [(64, 48)]}),
+        ("a.tif", "TIFF", {"compression": "tiff_lzw"}),
+        ("a.tga", "TGA", {}),
+    ],
+)
+def test_pictures_of_many_formats_are_decoded(
+    tmp_path: Path, name: str, expected: str, options: dict[str, object]
+) -> None:
+    decoded_formats()
+    path = save_picture(tmp_path / name, 6, **options)
+    facts, values = decoded(path.rename(tmp_path / "named-like-no-picture"))
+    assert facts == PictureFacts(expected, 64, 48)
+    assert np.abs(values.astype(int) - pixels(6)).mean() < 6
+
+
+def test_the_composite_of_a_photoshop_file_is_decoded(tmp_path: Path) -> None:
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 48, 64, 8, 3) + struct.pack(">III", 0, 0, 0)
+    (tmp_path / "a.psd").write_bytes(header + b"\0\0" + pixels(8).transpose(2, 0, 1).tobytes())
+    facts, values = decoded(tmp_path / "a.psd")
+    assert facts == PictureFacts("PSD", 64, 48)
+    np.testing.assert_array_equal(values, pixels(8))
+
+
+def test_the_first_frame_of_an_animated_png_or_webp_counts(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (64, 48), colour) for colour in ("red", "blue"))
+    for name in ("moving.png", "moving.webp"):
+        first.save(tmp_path / name, save_all=True, append_images=[second])
+        assert decoded(tmp_path / name)[1][20, 20].argmax() == 0
+
+
+def test_the_first_page_of_a_tiff_counts(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (64, 48), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=[second])
+    assert tuple(decoded(tmp_path / "pages.tif")[1][0, 0]) == (255, 0, 0)
+
+
+def linear_profile() -> bytes:
+    """An sRGB profile whose tone curves are replaced by straight lines: the same numbers mean lighter colours."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for number in range(struct.unpack(">I", profile[128:132])[0]):
+        tag, offset, size = struct.unpack(">4sII", profile[132 + 12 * number : 144 + 12 * number])
+        if tag in (b"rTRC", b"gTRC", b"bTRC"):
+            curve = b"para" + bytes(4) + struct.pack(">HHi", 0, 0, 65536)
+            profile[offset : offset + size] = curve.ljust(size, b"\0")
+        elif tag == b"desc":
+            text = profile[offset : offset + size].replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be"))
+            profile[offset : offset + size] = text
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("name", ["wide.png", "wide.jpg", "wide.tif"])
+def test_colours_of_an_embedded_profile_are_brought_to_srgb(tmp_path: Path, name: str) -> None:
+    grey = Image.new("RGB", (64, 48), (55, 55, 55))
+    grey.save(tmp_path / name, icc_profile=linear_profile())
+    # 55 / 255 = 0.2157 of the light is, in sRGB, 1.055 · 0.2157^(1/2.4) - 0.055 = 0.502
+    assert np.abs(decoded(tmp_path / name)[1].astype(int) - 128).max() <= 1
+
+
+def test_a_damaged_profile_does_not_cost_the_picture(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "odd.png", 1, icc_profile=b"no profile at all")
+    np.testing.assert_array_equal(decoded(path)[1], pixels(1))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+def test_a_large_photo_decoded_at_reduced_scale_looks_the_same(tmp_path: Path, mode: str) -> None:
+    large = Image.fromarray(pixels(9)).resize((4000, 3000), Image.Resampling.BICUBIC)
+    large.convert(mode).save(tmp_path / "large.jpg", quality=92)
+    facts, values = decoded(tmp_path / "large.jpg", (224, 224))
+    assert facts == PictureFacts("JPEG", 4000, 3000)
+    with Image.open(tmp_path / "large.jpg") as image:
+        full = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
+    assert np.abs(values.astype(int) - full).mean() < 1
+
+
+def test_what_a_network_sees_does_not_depend_on_the_others_of_the_pass(tmp_path: Path) -> None:
+    Image.fromarray(pixels(9)).resize((3000, 2500)).save(tmp_path / "large.jpg")
+    with open_evidence(tmp_path / "large.jpg") as file:
+        _, together = decode(file, [(224, 224), (600, 500)])
+    for size, values in zip([(224, 224), (600, 500)], together, strict=True):
+        np.testing.assert_array_equal(decoded(tmp_path / "large.jpg", size)[1], values)
+
+
+def test_very_large_pictures_are_decoded_one_at_a_time(tmp_path: Path) -> None:
+    Image.new("L", (6000, 5000), 7).save(tmp_path / "huge.png")
+    entered = []
+
+    @contextlib.contextmanager
+    def alone() -> Iterator[None]:
+        entered.append(True)
+        yield
+
+    for path in (tmp_path / "huge.png", save_picture(tmp_path / "small.png")):
+        with open_evidence(path) as file:
+            load_picture(file, alone=alone)
+    assert len(entered) == 1
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(OSError, match="not a regular file"), open_evidence(tmp_path / "pipe.jpg"):
+        pass
 
 
 @pytest.mark.parametrize("content", [b"", b"dear diary", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
@@ -114,6 +255,9 @@ def test_broken_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
     assert decoded(path)[0].format == "JPEG"
 
 
+SUFFIXES = ("jpg", "png", "gif", "tif", "bmp", "webp", "heic", "avif", "jp2", "ico", "tga")
+
+
 def picture_or_reason(path: Path) -> str:
     try:
         return decoded(path)[0].format
@@ -122,18 +266,18 @@ def picture_or_reason(path: Path) -> str:
 
 
 def test_every_cut_of_a_file_is_a_picture_or_a_reason(tmp_path: Path) -> None:
-    for suffix in ("jpg", "png", "gif", "tif", "bmp", "webp"):
+    for suffix in SUFFIXES:
         whole = save_picture(tmp_path / f"whole.{suffix}").read_bytes()
-        for end in range(0, len(whole), max(1, len(whole) // 40)):
+        for end in range(0, len(whole), max(1, len(whole) // 100)):
             (tmp_path / "cut").write_bytes(whole[:end])
             assert picture_or_reason(tmp_path / "cut")
 
 
 def test_every_damaged_byte_leaves_a_picture_or_a_reason(tmp_path: Path) -> None:
     random = np.random.default_rng(7)
-    for suffix in ("jpg", "png", "gif", "tif", "bmp", "webp"):
+    for suffix in SUFFIXES:
         whole = bytearray(save_picture(tmp_path / f"whole.{suffix}").read_bytes())
-        for _ in range(40):
+        for _ in range(100):
             damaged = bytearray(whole)
             for place in random.integers(0, len(whole), 3):
                 damaged[place] = random.integers(0, 256)
@@ -165,6 +309,15 @@ def test_hashing_gives_the_digest_of_the_whole_file_and_rewinds(tmp_path: Path) 
         file.read(2)
         assert sha256_of(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         assert file.read() == b"abc"
+
+
+def test_both_digests_are_those_of_the_whole_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    (tmp_path / "a").write_bytes(content)
+    with open_evidence(tmp_path / "a") as file:
+        digests = digests_of(file)
+    assert digests.sha256 == hashlib.sha256(content).hexdigest()
+    assert digests.md5 == hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def test_reading_leaves_the_access_time_alone(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 import pytest
+from watchdog.events import FileSystemEvent
 
 from simquery.errors import FolderError
-from simquery.indexer import Watcher, check_folder
+from simquery.indexer import Watcher, check_folder, check_folders
 from tests.conftest import save_picture
 
 SETTLE = 0.2
@@ -20,12 +22,15 @@ class Reported:
 
     def __init__(self, watcher: Watcher) -> None:
         self._names: Queue[str] = Queue()
+        self.gone: Queue[str] = Queue()
         self._thread = threading.Thread(target=self._collect, args=(watcher,))
         self._thread.start()
 
     def _collect(self, watcher: Watcher) -> None:
-        for group in watcher.complete():
-            for candidate in group:
+        for change in watcher.changes():
+            for path in change.gone:
+                self.gone.put(path.name)
+            for candidate in change.files:
                 self._names.put(candidate.path.name)
 
     def take(self, count: int) -> list[str]:
@@ -43,8 +48,8 @@ class Reported:
 
 
 @contextmanager
-def watching(folder: Path) -> Iterator[Reported]:
-    with Watcher(check_folder(folder), SETTLE) as watcher:
+def watching(folder: Path, **options: Any) -> Iterator[Reported]:
+    with Watcher([check_folder(folder)], SETTLE, **options) as watcher:
         reported = Reported(watcher)
         try:
             yield reported
@@ -119,13 +124,76 @@ def test_a_temporary_file_that_is_gone_again_is_not_reported(tmp_path: Path) -> 
 def test_a_folder_that_goes_away_while_it_is_watched_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
     folder.mkdir()
-    with Watcher(check_folder(folder), SETTLE) as watcher:
+    with Watcher([check_folder(folder)], SETTLE) as watcher:
         folder.rmdir()
         with pytest.raises(FolderError, match="went away"):
-            list(watcher.complete())
+            list(watcher.changes())
 
 
 def test_a_folder_that_goes_away_before_watching_is_an_error(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    with pytest.raises(FolderError, match="There is no folder"), Watcher(gone):
+    with pytest.raises(FolderError, match="There is no folder"), Watcher([gone]):
         pass
+
+
+@pytest.mark.parametrize("options", [{}, {"poll_seconds": 0.1}], ids=["events", "polling"])
+def test_files_that_appear_change_or_go_are_reported(tmp_path: Path, options: dict[str, float]) -> None:
+    before = save_picture(tmp_path / "before.png", 1)
+    with watching(tmp_path, **options) as reported:
+        save_picture(tmp_path / "deep" / "new.png", 2)
+        assert reported.take(1) == ["new.png"]
+        save_picture(before, 3)
+        assert reported.take(1) == ["before.png"]
+        before.unlink()
+        assert reported.gone.get(timeout=PATIENCE) == "before.png"
+    assert reported.rest() == []
+
+
+def test_a_folder_that_is_moved_out_is_reported_as_gone(tmp_path: Path) -> None:
+    save_picture(tmp_path / "evidence" / "stick" / "a.png", 1)
+    with watching(tmp_path / "evidence") as reported:
+        (tmp_path / "evidence" / "stick").rename(tmp_path / "stick")
+        assert reported.gone.get(timeout=PATIENCE) == "stick"
+
+
+def test_several_folders_are_watched_at_once(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    with Watcher(check_folders(folders), SETTLE) as watcher:
+        reported = Reported(watcher)
+        for seed, folder in enumerate(folders):
+            save_picture(folder / f"{seed}.png", seed)
+        assert sorted(reported.take(2)) == ["0.png", "1.png"]
+        watcher.stop()
+        reported.rest()
+
+
+class Forgetful(Watcher):
+    """A watcher whose kernel drops the events of one file, as it does when too many come at once."""
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if not str(event.src_path).endswith("dropped.png"):
+            super().on_any_event(event)
+
+
+def test_what_the_kernel_drops_in_a_burst_of_events_is_found_all_the_same(tmp_path: Path) -> None:
+    with Forgetful([tmp_path], SETTLE, burst=50) as watcher:
+        reported = Reported(watcher)
+        save_picture(tmp_path / "dropped.png")
+        names: set[str] = set()
+        for number in range(100):
+            (tmp_path / f"{number}.bin").write_bytes(b"x")
+        while "dropped.png" not in names or len(names) < 101:
+            names |= set(reported.take(1))
+        watcher.stop()
+        reported.rest()
+
+
+def test_a_folder_in_another_one_is_not_looked_at_twice(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    assert check_folders([tmp_path / "c", tmp_path / "a" / "b", tmp_path / "a", tmp_path / "c"]) == (
+        tmp_path / "a",
+        tmp_path / "c",
+    )

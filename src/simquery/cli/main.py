@@ -24,6 +24,7 @@ _MODULES = {
     "status": "node",
     "index": "evidence",
     "watch": "evidence",
+    "verify": "verify",
     "query": "query",
     "recall": "recall",
     "evaluate": "evaluate",

@@ -1,6 +1,7 @@
-"""``simquery models list | fetch | add``: which networks there are, and how their weights get onto a machine."""
+"""``simquery models list | bench | fetch | add``: which networks there are, and how their weights get here."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -8,13 +9,17 @@ from rich import box
 from rich.table import Table
 
 from simquery.cli.options import OUTPUT, command, json_option, say
-from simquery.embedders import model_names
+from simquery.embedders import build_embedder, model_names
+from simquery.embedders.cpu import is_installed
 from simquery.embedders.networks import NETWORKS, Network
+from simquery.embedders.throughput import throughput
 from simquery.embedders.weights import export_weights, find_weights, import_weights, stated_fingerprint
 from simquery.errors import UnknownModelError, WeightsError
 from simquery.settings import Settings
 
 __all__ = ["models"]
+
+_TO_DOWNLOAD = "to be downloaded"
 
 
 @click.group(epilog="Example:  simquery models list")
@@ -23,13 +28,45 @@ def models() -> None:
 
 
 @models.command("list", epilog="Example:  simquery models list")
+@click.option("--fingerprints", is_flag=True, help="Load those that are here and show their fingerprints.")
 @json_option
 @command
-def list_models(settings: Settings, *, as_json: bool) -> None:
+def list_models(settings: Settings, *, as_json: bool, fingerprints: bool) -> None:
     """List the networks, where each is cut, and where its weights are."""
     rows = [_row(name, settings) for name in model_names(settings)]
+    if fingerprints:
+        rows = [{**row, "fingerprint": _fingerprint(row, settings)} for row in rows]
+    _show(rows, as_json=as_json)
+
+
+@models.command(epilog="Example:  simquery models bench mini mobilenetv2")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--batch", type=click.IntRange(1, 4096), default=64, show_default=True, help="Pictures at once.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Time for each.")
+@json_option
+@command
+def bench(settings: Settings, names: tuple[str, ...], batch: int, seconds: float, *, as_json: bool) -> None:
+    """Measure how many pictures per second this machine embeds with networks NAME; by default those that are here.
+
+    The pictures are in memory: this is the network alone, by each way to compute it that is installed.
+    """
+    chosen = names or [name for name in model_names(settings) if _row(name, settings)["weights"] != _TO_DOWNLOAD]
+    ways = ["tensorflow", *(["openvino"] if is_installed() else [])]
+    rows: list[dict[str, object]] = []
+    for name in chosen:
+        row: dict[str, object] = {"model": name}
+        for way in ways:
+            embedder = build_embedder(settings.model_copy(update={"model": name, "inference": way}))
+            row[f"{way}, pictures/s"] = round(throughput(embedder, batch, seconds), 1)
+        rows.append(row)
+    _show(rows, as_json=as_json)
+
+
+def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD)
     for column in rows[0]:
@@ -76,6 +113,12 @@ def add(settings: Settings, name: str, file: Path, fingerprint: str | None) -> N
     say(f"'{network.name}' is here now: '{target}', fingerprint {found} ({checked})")
 
 
+def _fingerprint(row: Mapping[str, object], settings: Settings) -> str | None:
+    if row["weights"] == _TO_DOWNLOAD:
+        return None
+    return build_embedder(settings.model_copy(update={"model": row["model"]})).fingerprint
+
+
 def _network(name: str) -> Network:
     network = NETWORKS.get(name.lower())
     if network is None:
@@ -92,7 +135,7 @@ def _row(name: str, settings: Settings) -> dict[str, object]:
     if network is None:
         return _facts(name, "an installed package")
     file = find_weights(network, settings.weights_dir)
-    return _facts(name, str(file) if file else "to be downloaded", network)
+    return _facts(name, str(file) if file else _TO_DOWNLOAD, network)
 
 
 def _facts(name: str, weights: str, network: Network | None = None) -> dict[str, object]:

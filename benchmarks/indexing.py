@@ -1,0 +1,194 @@
+"""Pictures per second from disk to searchable, against the network alone, and where the time goes.
+
+Run against the local node or the cluster of the settings::
+
+    simquery up
+    python benchmarks/indexing.py ../shared/data/caltech101 --model mobilenetv2
+    python benchmarks/indexing.py ../shared/data/caltech101 --model free            # a network that costs nothing
+    python benchmarks/indexing.py ../shared/data/caltech101 --model free --copies 30  # 50,000 files: memory over time
+    python benchmarks/indexing.py ../shared/data/caltech101 --model mobilenetv2 --peers
+
+``--copies`` makes variants of each file, so that each content is new, in a temporary folder. ``--peers`` also measures
+`keras.predict` in a plain loop over the files and, where it is installed, imagededup's encoder. The case is deleted at
+the end. Seconds depend on what else the machine does; processor time does so much less.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from simquery.cli.options import open_cluster
+from simquery.embedders import Embedder, Features, Pixels, build_embedder
+from simquery.embedders.networks import NETWORKS
+from simquery.embedders.throughput import throughput
+from simquery.indexer import Counts, Indexer, check_folder, scan
+from simquery.indexer.candidates import candidate
+from simquery.indexer.decoding import shared_decoders
+from simquery.indexer.reading import hash_file
+from simquery.settings import load_settings
+
+SAMPLE = 400
+EVERY = 5000
+
+
+class Free:
+    """A network that costs nothing."""
+
+    name = "free"
+    dims = 1280
+    input_size = (224, 224)
+    fingerprint = "0" * 64
+
+    def embed(self, batch: Pixels) -> Features:
+        """Some pixels as they are."""
+        return batch.reshape(len(batch), -1)[:, : self.dims].astype(np.float32) + 1
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--inference")
+    parser.add_argument("--copies", type=int, default=1)
+    parser.add_argument("--peers", action="store_true")
+    arguments = parser.parse_args()
+    settings = load_settings(model=arguments.model, inference=arguments.inference, case=f"bench-{uuid.uuid4().hex[:8]}")
+    embedder = Free() if arguments.model == "free" else build_embedder(settings)
+    report: dict[str, Any] = {"model": embedder.name, "inference": getattr(embedder, "inference", None)}
+    report["network alone, pictures/s"] = throughput(embedder, 64, 10.0)
+    with photographs(arguments.photos, arguments.copies) as folder:
+        files = [found.path for found in scan(folder)][:SAMPLE]
+        report |= stages(files, embedder)
+        with open_cluster(settings) as client:
+            try:
+                report |= whole(Indexer(client, settings.case, embedder), folder)
+            finally:
+                names = [f"simquery-files-{settings.case}", f"simquery-images-{settings.case}-{embedder.name}"]
+                client.indices.delete(index=",".join(names), ignore_unavailable=True)
+        shared_decoders().close()
+        report["processor time of the decoders, ms/picture"] = decoders_time() / (report["files"] + len(files))
+        report["of the network alone"] = report["pictures/s"] / report["network alone, pictures/s"]
+        if arguments.peers:
+            report |= peers(files, arguments.model or settings.model)
+    print(json.dumps({name: rounded(value) for name, value in report.items()}, indent=2))
+
+
+@contextmanager
+def photographs(folder: Path, copies: int) -> Iterator[Path]:
+    """The folder, or one with variants of its files: the same pictures with another comment at their end."""
+    if copies == 1:
+        yield check_folder(folder)
+        return
+    with tempfile.TemporaryDirectory() as made:
+        for number in range(copies):
+            for path in folder.glob("*/*.jpg"):
+                target = Path(made) / f"{number:03}" / path.parent.name / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+                with target.open("ab") as file:
+                    file.write(number.to_bytes(4, "little"))
+        yield Path(made)
+
+
+def stages(files: list[Path], embedder: Embedder) -> dict[str, float]:
+    """Milliseconds per picture of each stage, alone and one picture after another."""
+    found = [candidate(path) for path in files]
+    shared_decoders().decode(found[0], [embedder.input_size])
+    begun = time.perf_counter()
+    for each in found:
+        hash_file(each, lambda: False)
+    hashed = time.perf_counter()
+    for each in found:
+        shared_decoders().decode(each, [embedder.input_size])
+    decoded = time.perf_counter()
+    return {
+        "read and hash, ms": 1000 * (hashed - begun) / len(files),
+        "decode and describe, ms": 1000 * (decoded - hashed) / len(files),
+    }
+
+
+def whole(indexer: Indexer, folder: Path) -> dict[str, Any]:
+    """The whole pipeline, its processor time, and the memory of this process on the way."""
+    memory: list[float] = []
+    started, processor = time.perf_counter(), time.process_time()
+
+    def note(counts: Counts) -> None:
+        print(counts.seen, end="\r", file=sys.stderr)
+        if counts.seen // EVERY > len(memory):
+            memory.append(resident())
+
+    indexer.index(scan(folder), note)
+    seconds = time.perf_counter() - started
+    return {
+        "files": indexer.counts.seen,
+        "pictures": indexer.counts.indexed,
+        "pictures/s": indexer.counts.seen / seconds,
+        "processor time of this process, ms/picture": 1000 * (time.process_time() - processor) / indexer.counts.seen,
+        "memory each 5,000 files, MB": memory,
+    }
+
+
+def decoders_time() -> float:
+    """Milliseconds that processes which have ended took."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (usage.ru_utime + usage.ru_stime)
+
+
+def resident() -> float:
+    """Memory of this process, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def peers(files: list[Path], model: str) -> dict[str, float]:
+    """The same files through `keras.predict` in a plain loop, and through imagededup's encoder."""
+    import keras  # noqa: PLC0415
+
+    network = NETWORKS[model]
+    build = getattr(keras.applications, network.application)
+    plain = build(weights=None, include_top=False, pooling="avg", **network.arguments)
+    prepare = getattr(keras.applications, network.module).preprocess_input
+
+    def predict(batch: list[Path]) -> None:
+        pictures = [np.asarray(Image.open(path).convert("RGB").resize((network.side, network.side))) for path in batch]
+        plain.predict(prepare(np.stack(pictures).astype(np.float32)), verbose=0)
+
+    predict(files[:32])
+    started = time.perf_counter()
+    for start in range(0, len(files), 32):
+        predict(files[start : start + 32])
+    report = {"keras.predict in a loop, pictures/s": len(files) / (time.perf_counter() - started)}
+    try:
+        from imagededup.methods import CNN  # noqa: PLC0415
+    except ImportError:
+        return report
+    encoder = CNN(verbose=False)
+    started = time.perf_counter()
+    for path in files:
+        encoder.encode_image(image_file=path)
+    return report | {"imagededup's encoder, pictures/s": len(files) / (time.perf_counter() - started)}
+
+
+def rounded(value: object) -> object:
+    """Figures as far as they mean something."""
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 2) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

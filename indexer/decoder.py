@@ -1,0 +1,96 @@
+"""The process in which evidence is decoded, started by `simquery.indexer.decoding`: hostile files cannot harm the run.
+
+It speaks JSON and raw pixels over one connection and ends with it. A picture that takes too long, or more memory than
+there is for one, ends the process, and nothing else.
+"""
+
+import contextlib
+import fcntl
+import json
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from simquery.embedders.embedder import Pixels
+from simquery.embedders.pictures import UnreadError, decode_picture, open_evidence
+from simquery.errors import PictureError
+from simquery.indexer.candidates import Candidate
+from simquery.indexer.facts import described
+from simquery.indexer.reading import CHANGED, has_changed, unread_reason
+
+__all__ = ["CPU_SECONDS", "MEMORY", "SECONDS", "answer", "main"]
+
+CPU_SECONDS = 60.0
+"""So long a processor may work on one picture."""
+
+SECONDS = 300.0
+"""So long one picture may take in all: a network share may stall."""
+
+MEMORY = 3 << 30
+"""Bytes that the process may have: twice what the largest picture that is decoded needs."""
+
+Alone = Callable[[], AbstractContextManager[None]]
+
+
+def main(connection: Connection, lock: int) -> None:
+    """Answer requests until the connection ends.
+
+    Parameters
+    ----------
+    connection
+        To the run.
+    lock
+        Descriptor of a file that all decoders of the run share, to be locked while a very large picture is decoded.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends the connection
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+    @contextlib.contextmanager
+    def alone() -> Iterator[None]:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            yield
+        finally:
+            fcntl.lockf(lock, fcntl.LOCK_UN)
+
+    connection.send_bytes(b"ready")
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            request = json.loads(connection.recv_bytes())
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # unhandled, these signals end the process
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)
+            header, arrays = answer(request, alone)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            connection.send_bytes(json.dumps(header).encode())
+            for values in arrays:
+                connection.send_bytes(values.tobytes())
+
+
+def answer(request: dict[str, Any], alone: Alone = contextlib.nullcontext) -> tuple[dict[str, Any], list[Pixels]]:
+    """Fields of the document and pixels at each size, or the kind of error and the reason."""
+    candidate = Candidate(Path(request["path"]), request["size"], request["mtime_ns"])
+    try:
+        with open_evidence(candidate.path) as file:
+            picture, arrays = decode_picture(file, [(height, width) for height, width in request["sizes"]], alone)
+            fields = described(picture, with_thumbnail=request["thumbnail"])
+            if has_changed(file, candidate):
+                raise UnreadError(CHANGED)
+    except PictureError as error:
+        return {"error": type(error).__name__, "reason": str(error)}, []
+    except OSError as error:
+        return {"error": UnreadError.__name__, "reason": unread_reason(error)}, []
+    return {"fields": fields}, arrays
+
+
+if __name__ == "__main__":
+    main(Connection(int(sys.argv[1])), int(sys.argv[2]))

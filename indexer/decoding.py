@@ -1,0 +1,193 @@
+"""Decoding in processes of their own: one that crashes or hangs costs one picture, not the run."""
+
+import atexit
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.connection import Pipe
+from typing import Any
+
+import numpy as np
+
+from simquery.embedders.embedder import Pixels
+from simquery.embedders.pictures import NotAPictureError, UnreadError
+from simquery.errors import PictureError, SimqueryError
+from simquery.indexer.candidates import Candidate
+from simquery.indexer.decoder import CPU_SECONDS, SECONDS
+from simquery.paths import display_path
+
+__all__ = ["Decoded", "Decoders", "decoder_command", "shared_decoders"]
+
+logger = logging.getLogger(__name__)
+
+_ERRORS = {error.__name__: error for error in (PictureError, NotAPictureError, UnreadError)}
+_READY_SECONDS = 120.0
+_LAST_RESORT = 10 * SECONDS
+"""After so long without any answer the process is given up: a dead network share can keep it from ending itself."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Fields of the image document, and the pixels at each of the sizes asked for."""
+
+    fields: dict[str, Any]
+    pixels: tuple[Pixels, ...]
+
+
+class Decoders:
+    """Decoder processes, started when they are first needed.
+
+    Parameters
+    ----------
+    count
+        So many processes at most.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
+        for _ in range(count):
+            self._idle.put(None)
+        self._running: set[_Process] = set()
+        self._lock = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
+
+    def decode(
+        self, candidate: Candidate, sizes: Sequence[tuple[int, int]], *, thumbnail: bool = False
+    ) -> Decoded | PictureError:
+        """Decode one picture; may be called from several threads.
+
+        Parameters
+        ----------
+        candidate
+            The file.
+        sizes
+            Heights and widths to bring it to.
+        thumbnail
+            Whether its document gets a thumbnail.
+
+        Returns
+        -------
+        Decoded or PictureError
+            An error is returned, not raised. An `UnreadError` concerns this path and this time; any other concerns
+            every path with the same content.
+
+        Raises
+        ------
+        SimqueryError
+            When no decoder process can be started.
+        """
+        process = self._idle.get()
+        try:
+            if process is None:
+                process = _Process(self._lock.fileno())
+                self._running.add(process)
+            return _ask(process, candidate, sizes, thumbnail=thumbnail)
+        except (EOFError, OSError) as error:
+            if process is None:
+                raise
+            self._running.discard(process)
+            failure = process.failure(timed_out=isinstance(error, TimeoutError))
+            process = None
+            logger.info("'%s': %s", display_path(candidate.path), failure)
+            return failure
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """End all processes."""
+        while self._running:
+            self._running.pop().end()
+        self._lock.close()
+
+
+@cache
+def shared_decoders() -> Decoders:
+    """The decoders of this process, one for each of its processors; they stay until it ends."""
+    decoders = Decoders(os.cpu_count() or 1)
+    atexit.register(decoders.close)
+    return decoders
+
+
+def _ask(
+    process: "_Process", candidate: Candidate, sizes: Sequence[tuple[int, int]], *, thumbnail: bool
+) -> Decoded | PictureError:
+    request = {
+        "path": str(candidate.path),
+        "size": candidate.size,
+        "mtime_ns": candidate.mtime_ns,
+        "sizes": list(sizes),
+        "thumbnail": thumbnail,
+    }
+    process.send(json.dumps(request).encode())
+    header = json.loads(process.receive(_LAST_RESORT))
+    if "error" in header:
+        return _ERRORS[header["error"]](header["reason"])
+    arrays = [np.frombuffer(process.receive(_LAST_RESORT), np.uint8) for _ in sizes]
+    pixels = (values.reshape(*size, 3) for values, size in zip(arrays, sizes, strict=True))
+    return Decoded(header["fields"], tuple(pixels))
+
+
+def decoder_command(connection: int, lock: int) -> list[str]:
+    """What starts a decoder with these two descriptors."""
+    # -P: the current folder may be evidence, and must not be searched for modules.
+    return [sys.executable, "-P", "-m", "simquery.indexer.decoder", str(connection), str(lock)]
+
+
+class _Process:
+    def __init__(self, lock: int) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                decoder_command(theirs.fileno(), lock),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # codecs write what they think of a file there
+                pass_fds=(theirs.fileno(), lock),
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+        try:
+            self.receive(_READY_SECONDS)
+        except (EOFError, OSError) as error:
+            self.end()
+            raise SimqueryError(
+                "A process to decode pictures in cannot be started: 'python -m simquery.indexer.decoder 0 1' says why."
+            ) from error
+
+    def send(self, content: bytes) -> None:
+        self._connection.send_bytes(content)
+
+    def receive(self, seconds: float) -> bytes:
+        if not self._connection.poll(seconds):
+            raise TimeoutError
+        return self._connection.recv_bytes()
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def failure(self, *, timed_out: bool) -> PictureError:
+        """Why it ended; it is cleared away."""
+        self._connection.close()
+        if timed_out:  # nothing can end it before the network share answers
+            self._process.kill()
+            return UnreadError(f"no answer within {_LAST_RESORT:.0f} seconds")
+        code = self._process.wait()
+        if code == -signal.SIGPROF:
+            return PictureError(f"decoding it takes a processor longer than {CPU_SECONDS:.0f} seconds")
+        if code == -signal.SIGALRM:
+            return UnreadError(f"could not be read within {SECONDS:.0f} seconds")
+        if code == -signal.SIGKILL:
+            return UnreadError("its decoder was killed, perhaps for want of memory")
+        return PictureError(f"its decoder crashed ({_ending(code)})")
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

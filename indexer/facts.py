@@ -1,0 +1,140 @@
+"""What a picture says of itself beyond its pixels: when, where and with what it was taken, and what it looks like.
+
+Everything here is absent rather than wrong: EXIF records are written by cameras with empty batteries, by editors, and
+by people who want to mislead.
+"""
+
+import base64
+import io
+import math
+import re
+from datetime import datetime
+from typing import Any
+
+import imagehash
+from PIL import ExifTags, Image
+
+from simquery.embedders.pictures import Picture
+
+__all__ = ["THUMBNAIL_BYTES", "camera", "described", "location", "taken_at", "thumbnail"]
+
+THUMBNAIL_BYTES = 8192
+"""A thumbnail (JPEG) has at most so many."""
+
+_THUMBNAIL_SIDES = (192, 128, 64, 32)
+_THUMBNAIL_QUALITIES = (80, 60, 40)
+_PERCEPTUAL_SIDE = 64
+_EARLIEST_YEAR = 1826
+"""The oldest photograph that has survived."""
+
+_LONGEST_NAME = 100
+_MOMENT = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
+_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffd]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def described(picture: Picture, *, with_thumbnail: bool) -> dict[str, Any]:
+    """Fields of an image document that follow from the decoded picture; what is unknown is absent."""
+    exif = picture.exif
+    fields = {
+        "format": picture.facts.format,
+        "width": picture.facts.width,
+        "height": picture.facts.height,
+        "truncated": picture.facts.truncated or None,
+        "perceptual_hash": perceptual_hash(picture.rgb),
+        "taken_at": _or_none(taken_at, exif),
+        "camera": _or_none(camera, exif),
+        "location": _or_none(location, exif),
+        "thumbnail": thumbnail(picture.rgb) if with_thumbnail else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def perceptual_hash(rgb: Image.Image) -> str:
+    """64-bit ``phash`` of imagehash (16 hex digits): scaling a picture or saving it anew changes few of its bits."""
+    # Scaled down coarsely first: the hash looks at 32 x 32 pixels, and smooth scaling of a large picture takes long.
+    small = rgb.convert("L").resize((_PERCEPTUAL_SIDE, _PERCEPTUAL_SIDE), Image.Resampling.BOX)
+    return str(imagehash.phash(small))
+
+
+def taken_at(exif: Image.Exif) -> str | None:
+    """When the picture was taken, by the camera's clock (ISO 8601), with an offset from UTC where it gives one."""
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    candidates = (
+        (details.get(ExifTags.Base.DateTimeOriginal), details.get(ExifTags.Base.OffsetTimeOriginal)),
+        (exif.get(ExifTags.Base.DateTime), details.get(ExifTags.Base.OffsetTime)),
+    )
+    return next((moment for each in candidates if (moment := _moment(*each))), None)
+
+
+def camera(exif: Image.Exif) -> str | None:
+    """Make and model of the camera, the make not repeated."""
+    make, model = (_text(exif.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+    if model.lower().startswith(make.lower()):
+        make = ""
+    return f"{make} {model}".strip()[:_LONGEST_NAME] or None
+
+
+def location(exif: Image.Exif) -> dict[str, float] | None:
+    """Where the picture was taken, in degrees; None where a part is missing, impossible, or exactly 0° 0°."""
+    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    latitude = _degrees(gps.get(ExifTags.GPS.GPSLatitude), _text(gps.get(ExifTags.GPS.GPSLatitudeRef)), "NS", 90.0)
+    longitude = _degrees(gps.get(ExifTags.GPS.GPSLongitude), _text(gps.get(ExifTags.GPS.GPSLongitudeRef)), "EW", 180.0)
+    if latitude is None or longitude is None or latitude == longitude == 0.0:
+        return None
+    return {"lat": latitude, "lon": longitude}
+
+
+def thumbnail(rgb: Image.Image) -> str:
+    """A small JPEG of at most `THUMBNAIL_BYTES`, in base64."""
+    content = b""
+    for side in _THUMBNAIL_SIDES:
+        small = rgb.copy()
+        small.thumbnail((side, side))
+        for quality in _THUMBNAIL_QUALITIES:
+            sink = io.BytesIO()
+            small.save(sink, "JPEG", quality=quality)
+            content = sink.getvalue()
+            if len(content) <= THUMBNAIL_BYTES:
+                return base64.b64encode(content).decode("ascii")
+    raise ValueError(f"no thumbnail of {THUMBNAIL_BYTES} bytes")  # 32 x 32 pixels never need more
+
+
+def _or_none(read: Any, exif: Image.Exif) -> Any:
+    try:
+        return read(exif)
+    except Exception:  # noqa: BLE001  (whatever a damaged record makes a parser do: what it said is unknown)
+        return None
+
+
+def _moment(value: object, offset: object) -> str | None:
+    found = _MOMENT.match(_text(value))
+    if found is None:
+        return None
+    try:
+        moment = datetime(*(int(part) for part in found.groups()))  # type: ignore[arg-type]
+    except ValueError:  # "0000:00:00 00:00:00": the clock was never set
+        return None
+    if moment.year < _EARLIEST_YEAR:
+        return None
+    zone = _text(offset)
+    return moment.isoformat() + (zone if _OFFSET.fullmatch(zone) else "")
+
+
+def _degrees(value: Any, direction: str, directions: str, most: float) -> float | None:
+    if value is None or direction[:1] not in tuple(directions):
+        return None
+    degrees, minutes, seconds = (float(part) for part in value)
+    angle = degrees + minutes / 60 + seconds / 3600
+    if not math.isfinite(angle) or min(degrees, minutes, seconds) < 0 or angle > most:
+        return None
+    return -angle if direction[0] == directions[1] else angle
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        return ""
+    return " ".join(_UNPRINTABLE.sub(" ", _SURROGATE.sub(" ", value)).split())

@@ -1,0 +1,61 @@
+"""Which files of a folder a run looks at; what an option leaves out has an entry in the ledger that says so."""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from simquery.indexer.candidates import Candidate
+
+__all__ = ["Selection"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the options of a run leave in and out.
+
+    Attributes
+    ----------
+    folders
+        The evidence folders, which patterns are relative to.
+    include
+        Patterns, one of which a file must match; none: every file does. ``*`` also matches ``/``; case does not matter.
+    exclude
+        Patterns that a file must not match.
+    part, parts
+        This run takes part ``part`` (from 1) of ``parts``: whose files these are follows from their paths alone, so
+        machines share a folder without knowing of each other. Files of other parts are not recorded.
+    """
+
+    folders: tuple[Path, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    part: int = 1
+    parts: int = 1
+
+    def of(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        """The files of this run's part; those that are left out are marked as skipped."""
+        for candidate in candidates:
+            if self._is_ours(candidate.path):
+                rule = None if candidate.skipped or candidate.unreadable else self._rule(candidate.path)
+                yield candidate if rule is None else replace(candidate, skipped=f"left out by {rule}", rule=rule)
+
+    def _is_ours(self, path: Path) -> bool:
+        return self.parts == 1 or zlib.crc32(os.fsencode(path)) % self.parts == self.part - 1
+
+    def _rule(self, path: Path) -> str | None:
+        if not self.include and not self.exclude:
+            return None
+        text = self._relative(path).lower()
+        for pattern in self.exclude:
+            if fnmatchcase(text, pattern.lower()):
+                return f"--exclude {pattern}"
+        if self.include and not any(fnmatchcase(text, pattern.lower()) for pattern in self.include):
+            return f"--include {' '.join(self.include)}"
+        return None
+
+    def _relative(self, path: Path) -> str:
+        folder = next((folder for folder in self.folders if path.is_relative_to(folder)), None)
+        return str(path.relative_to(folder)) if folder else str(path)

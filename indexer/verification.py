@@ -1,0 +1,219 @@
+"""Counting everything again: what is on disk, in the ledger and in the images indices, and whether the three agree."""
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
+
+from simquery.embedders.pictures import Digests
+from simquery.indexer.candidates import Candidate, is_gone, scan
+from simquery.indexer.images import PATHS_LISTED, Images
+from simquery.indexer.ledger import Entry, Ledger, Status
+from simquery.indexer.reading import hash_file
+from simquery.indexer.writing import Cluster
+from simquery.mappings import case_indices, open_files_index
+from simquery.paths import display_path, real_path
+
+__all__ = ["Difference", "Report", "Verifier"]
+
+_FILES = 500
+_DOCUMENTS = 100
+_TOLERANCE = 1e-4
+"""Relative; vectors come back as the float32 numbers that went in, or as what an index made of them."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that does not agree: what it is about (a path or a SHA-256), and how."""
+
+    subject: str
+    problem: str
+
+
+@dataclass
+class Report:
+    """What was counted.
+
+    Attributes
+    ----------
+    files
+        Paths on disk.
+    statuses
+        Paths on disk by their status in the ledger; together with those that have no entry they are all files.
+    gone
+        Paths that the ledger knows to be gone.
+    documents
+        Pictures by model.
+    differences
+        Everything that does not agree; none: nothing is missing, and nothing is there twice.
+    """
+
+    files: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    gone: int = 0
+    documents: dict[str, int] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+
+    def note(self, subject: str | Path, problem: str) -> None:
+        """Add a difference."""
+        self.differences.append(Difference(subject if isinstance(subject, str) else display_path(subject), problem))
+
+
+class Verifier:
+    """Compares evidence folders with what a case holds of them; changes nothing.
+
+    Parameters
+    ----------
+    client
+        Connection to the cluster.
+    case
+        The case.
+    """
+
+    def __init__(self, client: Elasticsearch, case: str) -> None:
+        self._cluster = Cluster(client)
+        self._ledger = Ledger(self._cluster, open_files_index(client, case))
+        self._indices = {meta["model"]: meta for meta in case_indices(client) if meta.get("case") == case}
+
+    def verify(self, folders: Iterable[Path], *, rehash: bool, progress: Callable[[int], None]) -> Report:
+        """Count everything again.
+
+        Parameters
+        ----------
+        folders
+            Evidence folders, as `check_folders` returns them.
+        rehash
+            Whether every file is read again and its SHA-256 compared.
+        progress
+            Called with the number of files and documents looked at so far.
+        """
+        report = Report()
+        for folder in folders:
+            self._compare_files(folder, report, progress, rehash=rehash)
+            self._compare_entries(folder, report)
+        for model in self._indices:
+            self._compare_documents(model, report, progress)
+        return report
+
+    def _compare_files(self, folder: Path, report: Report, progress: Callable[[int], None], *, rehash: bool) -> None:
+        files = scan(folder)
+        with ThreadPoolExecutor(4, "reader") as readers:
+            while group := list(islice(files, _FILES)):
+                entries = self._ledger.lookup(group)
+                report.files += len(group)
+                for file, entry in zip(group, entries, strict=True):
+                    _compare_file(file, entry, report)
+                if rehash:
+                    readable = [
+                        (file, entry) for file, entry in zip(group, entries, strict=True) if entry and entry.sha256
+                    ]
+                    digests = readers.map(lambda pair: hash_file(pair[0], lambda: False), readable)
+                    for (file, entry), found in zip(readable, digests, strict=True):
+                        _compare_content(file, entry, found, report)
+                progress(report.files)
+
+    def _compare_entries(self, folder: Path, report: Report) -> None:
+        for entries in self._ledger.below(folder):
+            for entry in entries:
+                if entry.gone_at:
+                    report.gone += 1
+                elif is_gone(entry.candidate.path):
+                    report.note(entry.candidate.path, "is in the ledger and not there any more")
+            for model, meta in self._indices.items():
+                embedded = [entry for entry in entries if model in entry.models]
+                known = Images(self._cluster, meta["index"]).known(str(entry.sha256) for entry in embedded)
+                for entry in embedded:
+                    if entry.sha256 not in known:
+                        report.note(entry.candidate.path, f"has no document of model '{model}'")
+
+    def _compare_documents(self, model: str, report: Report, progress: Callable[[int], None]) -> None:
+        meta, count = self._indices[model], 0
+        pages = self._cluster.pages(
+            meta["index"], {"match_all": {}}, "sha256", _DOCUMENTS, source_exclude_vectors=False
+        )
+        for hits in pages:
+            documents = [hit["_source"] for hit in hits]
+            count += len(documents)
+            entries = self._entries(path for document in documents for path in document["paths"])
+            for document in documents:
+                problem = _vector_problem(document, meta["dims"])
+                if problem:
+                    report.note(document["sha256"], f"model '{model}': {problem}")
+                for problem in _path_problems(document, entries, model):
+                    report.note(document["sha256"], f"model '{model}': {problem}")
+            progress(report.files + count)
+        report.documents[model] = count
+
+    def _entries(self, paths: Iterable[str]) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        distinct: Iterator[str] = iter(dict.fromkeys(paths))
+        while group := list(islice(distinct, _FILES)):
+            entries = self._ledger.lookup([Candidate(real_path(path)) for path in group])
+            found |= {path: entry for path, entry in zip(group, entries, strict=True) if entry}
+        return found
+
+
+def _compare_file(file: Candidate, entry: Entry | None, report: Report) -> None:
+    if entry is None:
+        report.note(file.path, "is not in the ledger")
+        return
+    report.statuses[entry.status] += 1
+    if entry.gone_at:
+        report.note(file.path, "is there again, and the ledger says that it is gone")
+    elif (file.size, file.mtime_ns) != (entry.candidate.size, entry.candidate.mtime_ns):
+        report.note(file.path, "has changed since it was looked at")
+
+
+def _compare_content(file: Candidate, entry: Entry, found: object, report: Report) -> None:
+    if not isinstance(found, Digests):
+        report.note(file.path, f"cannot be hashed again: {getattr(found, 'reason', found)}")
+    elif found.sha256 != entry.sha256:
+        report.note(file.path, f"has the SHA-256 {found.sha256}, and {entry.sha256} in the ledger")
+
+
+def _vector_problem(document: dict[str, Any], dims: int) -> str | None:
+    if "embedding" not in document:
+        return "no vector"
+    vector = _numbers(document["embedding"])
+    if len(vector) != dims:
+        return f"a vector of {len(vector)} numbers instead of {dims}"
+    norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm) or not norm:
+        return "a vector without a direction"
+    if abs(norm - document["norm"]) > _TOLERANCE * norm:
+        return f"a vector of norm {norm}, and norm {document['norm']} beside it"
+    return None
+
+
+def _path_problems(document: dict[str, Any], entries: dict[str, Entry], model: str) -> Iterator[str]:
+    paths: Sequence[str] = document["paths"]
+    content = document["sha256"]
+    if len(set(paths)) != len(paths) or len(paths) > PATHS_LISTED:
+        yield "lists a path twice, or too many"
+    first = 0
+    for path in paths:
+        entry = entries.get(path)
+        if entry is None:
+            yield f"'{path}' is not in the ledger"
+        elif entry.sha256 == content:
+            first += entry.status == Status.INDEXED
+            if model not in entry.models:
+                yield f"the entry of '{path}' does not name the model"
+        elif all(was.get("sha256") != content for was in entry.earlier):
+            yield f"the entry of '{path}' has another content"
+    if first > 1:
+        yield "several paths count as the first with this content"
+
+
+def _numbers(stored: str | list[float]) -> NDArray[np.float64]:
+    if isinstance(stored, str):
+        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float64)
+    return np.asarray(stored, dtype=np.float64)

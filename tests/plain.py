@@ -1,0 +1,25 @@
+"""Networks that cost nothing and need no TensorFlow, for tests of everything around a network."""
+
+import numpy as np
+
+from simquery.embedders import Features, Pixels
+
+
+class Mean:
+    """The mean colour, brightened so that it is never black."""
+
+    name = "mean"
+    dims = 3
+    input_size = (8, 8)
+    fingerprint = "3" * 64
+
+    def embed(self, batch: Pixels) -> Features:
+        return (batch.mean(axis=(1, 2)) + 1).astype(np.float32)
+
+
+class Wide(Mean):
+    """One that looks at more pixels than its neighbour."""
+
+    name = "wide"
+    input_size = (400, 300)
+    fingerprint = "4" * 64

@@ -1,0 +1,79 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from simquery.cli.main import cli
+from simquery.embedders import Embedder, build_embedder, registry
+from simquery.embedders import keras as keras_embedders
+from simquery.embedders.keras import KerasEmbedder
+from simquery.errors import EmbedderError
+from simquery.settings import load_settings
+
+BATCH = np.random.default_rng(5).integers(0, 256, (21, 112, 112, 3), dtype=np.uint8)
+
+
+def mini(inference: str) -> Embedder:
+    return build_embedder(load_settings(model="mini", inference=inference))
+
+
+def test_openvino_gives_the_embeddings_of_tensorflow_under_the_same_fingerprint() -> None:
+    slow, fast = mini("tensorflow"), mini("openvino")
+    assert isinstance(slow, KerasEmbedder)
+    assert isinstance(fast, KerasEmbedder)
+    assert (slow.inference, fast.inference) == ("tensorflow", "openvino")
+    assert slow.fingerprint == fast.fingerprint
+    expected, found = slow.embed(BATCH), fast.embed(BATCH)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(np.abs(expected).max()))
+    np.testing.assert_array_equal(fast.embed(BATCH[::-1].copy())[::-1], found)
+    np.testing.assert_array_equal(fast.embed(BATCH[3:4])[0], found[3])
+
+
+def test_openvino_is_used_where_it_is_installed_and_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "has_gpu", lambda: False)
+    assert mini("auto").inference == "openvino"  # type: ignore[attr-defined]
+    monkeypatch.setattr(registry, "has_gpu", lambda: True)
+    assert mini("auto").inference == "tensorflow"  # type: ignore[attr-defined]
+    monkeypatch.setattr(registry, "is_installed", lambda: False)
+    assert mini("auto").inference == "tensorflow"  # type: ignore[attr-defined]
+    with pytest.raises(EmbedderError, match=r"pip install 'simquery\[cpu\]'"):
+        mini("openvino")
+
+
+def test_openvino_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Off(keras_embedders.CpuInference):
+        def __call__(self, batch: np.ndarray) -> np.ndarray:
+            return super().__call__(batch) * 1.001
+
+    monkeypatch.setattr(keras_embedders, "CpuInference", Off)
+    assert mini("openvino").inference == "tensorflow"  # type: ignore[attr-defined]
+
+
+def test_nothing_reports_to_the_maker_of_openvino() -> None:
+    mini("openvino")
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_a_batch_too_large_for_the_memory_is_halved() -> None:
+    inputs = keras.Input((8, 8, 3))
+    embedder = KerasEmbedder("small", keras.Model(inputs, keras.layers.Flatten()(inputs)))
+    whole, features = embedder.embed(BATCH[:, :8, :8]), embedder._features
+
+    def crowded(batch: np.ndarray) -> object:
+        if len(batch) > 4:
+            raise embedder._out_of_memory(None, None, "out of memory")
+        return features(batch)
+
+    embedder._features = crowded
+    np.testing.assert_array_equal(embedder.embed(BATCH[:, :8, :8]), whole)
+    assert embedder._batch <= 5
+
+
+def test_bench_measures_each_way_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMQUERY_EMBEDDERS", '{"mean": "tests.plain:Mean"}')
+    result = CliRunner().invoke(cli, ["models", "bench", "mean", "--seconds", "0.1"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "openvino, pictures/s" in result.output

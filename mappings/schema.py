@@ -137,12 +137,12 @@ def open_images_index(
 
 def open_measures_index(client: Elasticsearch) -> str:
     """Create the index of evaluations' measures where it is missing, and return its name; it belongs to no case."""
-    return _open_shared_index(client, "simquery-measures")
+    return _open_shared_index(client, "measures")
 
 
 def open_timings_index(client: Elasticsearch) -> str:
     """Create the index of evaluations' times where it is missing, and return its name; it belongs to no case."""
-    return _open_shared_index(client, "simquery-timings")
+    return _open_shared_index(client, "timings")
 
 
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
@@ -195,9 +195,12 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
     )
 
 
-def _open_shared_index(client: Elasticsearch, name: str) -> str:
-    _create(client, name, {"_meta": {"schema": SCHEMA}})
-    _check(_meta(client, name), name, {})
+def _open_shared_index(client: Elasticsearch, kind: str) -> str:
+    # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
+    name = f"simquery-{kind}"
+    properties = template(kind)["template"]["mappings"]["properties"]
+    _create(client, name, {"properties": properties})
+    client.indices.put_mapping(index=name, properties=properties)
     return name
 
 

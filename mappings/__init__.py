@@ -11,6 +11,8 @@ from simquery.mappings.schema import (
     install_templates,
     open_files_index,
     open_images_index,
+    open_measures_index,
+    open_timings_index,
     store_candidates,
     template,
 )
@@ -26,6 +28,8 @@ __all__ = [
     "install_templates",
     "open_files_index",
     "open_images_index",
+    "open_measures_index",
+    "open_timings_index",
     "store_candidates",
     "template",
 ]

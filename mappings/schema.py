@@ -21,6 +21,8 @@ __all__ = [
     "install_templates",
     "open_files_index",
     "open_images_index",
+    "open_measures_index",
+    "open_timings_index",
     "store_candidates",
     "template",
 ]
@@ -28,7 +30,7 @@ __all__ = [
 SCHEMA = 3
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
-_KINDS = ("files", "images")
+_KINDS = ("files", "images", "measures", "timings")
 
 _GRAPH = {"m": 16, "ef_construction": 100}
 
@@ -69,7 +71,7 @@ def images_index(case: str, model: str) -> str:
 
 
 def template(kind: str) -> dict[str, Any]:
-    """Index template of a kind of index (``files``, ``images``), as it is sent to Elasticsearch."""
+    """Index template of a kind of index, such as ``files`` or ``measures``, as it is sent to Elasticsearch."""
     body: dict[str, Any] = json.loads(files("simquery.mappings").joinpath(f"{kind}.json").read_text("utf-8"))
     return body
 
@@ -133,6 +135,16 @@ def open_images_index(
     return name
 
 
+def open_measures_index(client: Elasticsearch) -> str:
+    """Create the index of evaluations' measures where it is missing, and return its name; it belongs to no case."""
+    return _open_shared_index(client, "measures")
+
+
+def open_timings_index(client: Elasticsearch) -> str:
+    """Create the index of evaluations' times where it is missing, and return its name; it belongs to no case."""
+    return _open_shared_index(client, "timings")
+
+
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
     """How the pictures of a case are embedded by one model.
 
@@ -181,6 +193,15 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
         f" 'simquery index FOLDER --case {case} --model {model}' first."
         + (f" There is: {', '.join(there)}." if there else "")
     )
+
+
+def _open_shared_index(client: Elasticsearch, kind: str) -> str:
+    # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
+    name = f"simquery-{kind}"
+    properties = template(kind)["template"]["mappings"]["properties"]
+    _create(client, name, {"properties": properties})
+    client.indices.put_mapping(index=name, properties=properties)
+    return name
 
 
 def _create(client: Elasticsearch, name: str, mappings: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@
    + InputError (3): the evidence folder, a reference picture or what is asked of them
       - FolderError
       - PictureError
+      - DatasetError
       - QueryError
    + EmbedderError (4): the network
       - UnknownModelError
@@ -36,6 +37,7 @@ __all__ = [
     "ClusterError",
     "ClusterUnreachableError",
     "DataVersionError",
+    "DatasetError",
     "DiskSpaceError",
     "DownloadError",
     "EmbedderError",
@@ -80,6 +82,10 @@ class FolderError(InputError):
 
 class PictureError(InputError):
     """A picture that cannot be read or decoded; the message is the reason."""
+
+
+class DatasetError(InputError):
+    """A data set of classes, or a run, that no measure can be computed from."""
 
 
 class QueryError(InputError):

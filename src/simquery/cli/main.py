@@ -27,6 +27,7 @@ _MODULES = {
     "verify": "verify",
     "query": "query",
     "recall": "recall",
+    "evaluate": "evaluate",
     "models": "models",
 }
 """The module of each command: only that of the one that is given is imported, for half of a query is imports."""
@@ -52,6 +53,7 @@ def cli() -> None:
       simquery up                       start the local Elasticsearch
       simquery index FOLDER             index a folder of pictures
       simquery query PICTURE            rank them by example
+      simquery evaluate FOLDER          judge networks and distances on a folder of classes
       simquery down                     stop the local Elasticsearch
 
     Every setting can be given as SIMQUERY_<NAME> in the environment, or in simquery.toml.

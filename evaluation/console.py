@@ -1,0 +1,118 @@
+"""Results as tables for people."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from simquery.evaluation.harness import Results
+from simquery.evaluation.tables import ClassRow, Summary
+from simquery.evaluation.times import Timing, mean_times
+
+__all__ = ["class_rows", "several_table", "summary_table", "timing_table"]
+
+
+def summary_table(results: Results, summaries: Sequence[Summary], title: str) -> Table:
+    """Networks × distances down, the mean of each measure across; the best of each measure in bold."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left")
+    table.add_column("model")
+    table.add_column("distance")
+    for measure in results.measures:
+        table.add_column(f"{measure} {'↑' if measure.higher_is_better else '↓'}", justify="right")
+    singles = [each for each in summaries if each.condition.single]
+    winners = {}
+    for measure in results.measures:
+        means = [each.mean for each in singles if each.measure == str(measure)]
+        winners[str(measure)] = max(means) if measure.higher_is_better else min(means)
+    for condition in results.singles:
+        cells = []
+        for each in singles:
+            if each.condition == condition:
+                text = _number(each.mean)
+                cells.append(f"[bold]{text}[/bold]" if each.mean == winners[each.measure] else text)
+        table.add_row(condition.model, condition.distance, *cells)
+    first = [each for each in singles if each.condition == results.singles[0]]
+    table.add_section()
+    table.add_row("best possible", "", *(_number(each.best) for each in first))
+    table.caption = (
+        f"{len(results.queries)} references of {len({query.label for query in results.queries})} classes ·"
+        f" {len(results.dataset.pictures):,} pictures of {len(results.dataset.members)} classes ·"
+        " ↑ higher is better, ↓ lower is better"
+    )
+    return table
+
+
+def several_table(summaries: Sequence[Summary], measure: str) -> Table:
+    """What several references, and augmented ones, give: one measure, networks × distances down."""
+    kinds = dict.fromkeys(
+        (each.condition.references, each.condition.combine, each.condition.augment)
+        for each in summaries
+        if not each.condition.single
+    )
+    table = Table(box=box.SIMPLE_HEAD, title=f"Several and augmented references: {measure}", title_justify="left")
+    table.add_column("model")
+    table.add_column("distance")
+    for references, combine, augment in kinds:
+        table.add_column(augment if augment != "none" else f"{references} {combine}", justify="right")
+    rows = {(each.condition.model, each.condition.distance): None for each in summaries if not each.condition.single}
+    values = {each.condition: each.mean for each in summaries if each.measure == measure}
+    for model, distance in rows:
+        cells = []
+        for references, combine, augment in kinds:
+            found = [
+                value
+                for condition, value in values.items()
+                if (condition.model, condition.distance) == (model, distance)
+                and (condition.references, condition.combine, condition.augment) == (references, combine, augment)
+            ]
+            cells.append(_number(found[0]) if found else "")
+        table.add_row(model, distance, *cells)
+    return table
+
+
+def class_rows(rows: Sequence[ClassRow]) -> Table:
+    """Each class, its best value, and the combinations that reach it."""
+    table = Table(box=box.SIMPLE_HEAD, title=f"Classes by {rows[0].measure}", title_justify="left")
+    table.add_column("class", overflow="fold")
+    table.add_column(rows[0].measure, justify="right")
+    table.add_column("by", overflow="fold")
+    for row in rows:
+        table.add_row(row.label, _range(row), combined(row))
+    return table
+
+
+def combined(row: ClassRow) -> str:
+    """Networks with their distances, as in tables 4.1 to 4.4 of the thesis."""
+    networks: dict[str, list[str]] = {}
+    for model, distance in row.combinations:
+        networks.setdefault(model, []).append(distance)
+    return "; ".join(f"{model}: {', '.join(distances)}" for model, distances in networks.items())
+
+
+def timing_table(timings: Sequence[Timing]) -> Table:
+    """Mean and standard deviation of every time that was taken."""
+    table = Table(box=box.SIMPLE_HEAD, title="Times in seconds", title_justify="left")
+    for name in ("stage", "model", "distance", "engine"):
+        table.add_column(name)
+    for name in ("mean", "deviation", "runs"):
+        table.add_column(name, justify="right")
+    for row in mean_times(timings):
+        table.add_row(
+            row.stage,
+            row.model,
+            row.distance or "",
+            row.engine or "",
+            f"{row.mean:.4g}",
+            f"{row.deviation:.2g}",
+            str(row.runs),
+        )
+    return table
+
+
+def _range(row: ClassRow) -> str:
+    best, last = _number(row.best), _number(row.last)
+    return best if best == last else f"{best} to {last}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004

@@ -1,0 +1,214 @@
+"""Data sets of classes: which picture belongs to which class, and what was left out and why.
+
+A data set is a folder with one folder for each class, or a CSV file with the columns ``path`` and ``class`` (paths are
+relative to the file's folder). A picture is its content, as in a case: the same content at two paths is one picture;
+in two classes it belongs to both, and is reported, for it distorts the measures.
+"""
+
+import csv
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simquery.embedders.pictures import open_evidence, sha256_of
+from simquery.errors import DatasetError
+from simquery.indexer import check_folder, scan
+from simquery.paths import display_path
+
+__all__ = ["Dataset", "Omission", "Picture", "read_dataset"]
+
+_LEAST_CLASSES = 2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A content: its SHA-256 (hex), one file that holds it, all paths with it in the data set, all its classes."""
+
+    sha256: str
+    file: Path
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Omission:
+    """What is no part of the evaluation, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures in the order of their SHA-256, which breaks ties, and their classes.
+
+    Attributes
+    ----------
+    name
+        Of the folder or file it was read from.
+    pictures
+        Each content once.
+    distractors
+        Classes that no reference is drawn from, like "others" in FIRE (thesis, section 3.2.4).
+    omissions
+        What was left out.
+    """
+
+    name: str
+    pictures: tuple[Picture, ...]
+    distractors: frozenset[str] = frozenset()
+    omissions: tuple[Omission, ...] = ()
+
+    @cached_property
+    def members(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of the pictures of each class, by the class's name, in order."""
+        rows: defaultdict[str, list[int]] = defaultdict(list)
+        for row, picture in enumerate(self.pictures):
+            for label in picture.labels:
+                rows[label].append(row)
+        return {label: np.array(rows[label], dtype=np.int64) for label in sorted(rows)}
+
+    @cached_property
+    def shared(self) -> tuple[Picture, ...]:
+        """Pictures that belong to several classes: the duplicates across classes."""
+        return tuple(picture for picture in self.pictures if len(picture.labels) > 1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of all that measures depend on: contents, classes, distractors."""
+        digest = hashlib.sha256()
+        for picture in self.pictures:
+            digest.update("\0".join([picture.sha256, *picture.labels, "\n"]).encode())
+        digest.update("\0".join(sorted(self.distractors)).encode())
+        return digest.hexdigest()
+
+    def without(self, reasons: Mapping[str, str]) -> "Dataset":
+        """Leave out the pictures with some contents, each with its reason."""
+        omitted = [
+            Omission(path, reasons[picture.sha256])
+            for picture in self.pictures
+            if picture.sha256 in reasons
+            for path in picture.paths
+        ]
+        kept = tuple(picture for picture in self.pictures if picture.sha256 not in reasons)
+        return dataclasses.replace(
+            self, pictures=kept, omissions=tuple(sorted({*self.omissions, *omitted}, key=lambda each: each.path))
+        )
+
+    def checked(self) -> "Dataset":
+        """Return the data set itself, if measures can be computed from it.
+
+        Raises
+        ------
+        DatasetError
+            When it has fewer than two classes, a distractor class that is not there, or no class with two pictures.
+        """
+        unknown = sorted(self.distractors - set(self.members))
+        if unknown:
+            raise DatasetError(f"'{self.name}' has no class '{unknown[0]}'. It has: {', '.join(self.members)}.")
+        if len(self.members) < _LEAST_CLASSES:
+            raise DatasetError(
+                f"'{self.name}' holds pictures of {len(self.members)} class(es): at least two are needed, for among"
+                " pictures of one class every ranking is perfect."
+            )
+        if not any(len(rows) > 1 for label, rows in self.members.items() if label not in self.distractors):
+            raise DatasetError(f"No class of '{self.name}' has two pictures: one to search by and one to be found.")
+        return self
+
+
+def read_dataset(
+    path: Path, distractors: Collection[str] = (), progress: Callable[[int], None] = lambda _: None
+) -> Dataset:
+    """Read and hash a data set; whether the files are pictures shows when they are embedded.
+
+    Parameters
+    ----------
+    path
+        A folder of class folders, or a CSV file.
+    distractors
+        Names of classes that no reference is drawn from.
+    progress
+        Called with the number of files read so far.
+
+    Raises
+    ------
+    FolderError
+        When the folder cannot be read.
+    DatasetError
+        When the file is no such CSV, or there is nothing to evaluate.
+    """
+    entries = _csv_entries(path) if path.is_file() else _folder_entries(check_folder(path))
+    found: defaultdict[str, dict[str, tuple[Path, str]]] = defaultdict(dict)
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    omissions = []
+    for count, entry in enumerate(entries, start=1):
+        progress(count)
+        if isinstance(entry, Omission):
+            omissions.append(entry)
+            continue
+        file, shown, label = entry
+        try:
+            with open_evidence(file) as opened:
+                content = sha256_of(opened)
+        except OSError as error:
+            omissions.append(Omission(shown, f"cannot be read: {error.strerror or error}"))
+            continue
+        found[content][shown] = (file, label)
+        labels[content].add(label)
+    pictures = tuple(
+        Picture(content, found[content][min(found[content])][0], tuple(sorted(found[content])), tuple(sorted(named)))
+        for content, named in sorted(labels.items())
+    )
+    if not pictures:
+        why = f" The first of {len(omissions)}: {omissions[0].path}: {omissions[0].reason}." if omissions else ""
+        raise DatasetError(f"'{display_path(path)}' names no file of a class that can be read.{why}")
+    name = display_path(Path(path.absolute().name))
+    return Dataset(name, pictures, frozenset(distractors), tuple(sorted(omissions, key=lambda each: each.path)))
+
+
+_Entry = tuple[Path, str, str]
+
+
+def _folder_entries(root: Path) -> Iterator[_Entry | Omission]:
+    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink())
+    filled = set()
+    for candidate in scan(root):
+        inside = candidate.path.relative_to(root)
+        shown = display_path(inside)
+        if candidate.skipped or candidate.unreadable:
+            yield Omission(shown, candidate.skipped or candidate.unreadable or "")
+        elif len(inside.parts) == 1:
+            yield Omission(shown, "in no class folder")
+        else:
+            filled.add(inside.parts[0])
+            yield candidate.path, shown, display_path(Path(inside.parts[0]))
+    yield from (Omission(display_path(Path(name)), "an empty class") for name in classes if name not in filled)
+
+
+def _csv_entries(file: Path) -> Iterator[_Entry | Omission]:
+    name = display_path(file)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, strict=True)
+            if not {"path", "class"} <= set(reader.fieldnames or ()):
+                raise DatasetError(f"'{name}' has no header with the columns path and class.")
+            for row in reader:
+                path, label = (row["path"] or "").strip(), (row["class"] or "").strip()
+                picture = file.parent / path
+                if not path or not label:
+                    yield Omission(path or f"line {reader.line_num}", "has no class" if path else "has no path")
+                elif not picture.exists():
+                    yield Omission(path, "there is no such file")
+                elif not picture.is_file():
+                    yield Omission(path, "not a regular file")
+                else:
+                    yield picture, display_path(Path(path)), label
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"'{name}' cannot be read as CSV in UTF-8: {error}.") from None

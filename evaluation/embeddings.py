@@ -1,0 +1,250 @@
+"""Feature vectors of a data set under a model: from the case that holds them, the cache, or the network."""
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
+
+from simquery.embedders import Embedder, Features, Pixels, is_usable
+from simquery.embedders.pictures import decode, open_evidence, sha256_of
+from simquery.errors import CaseError, PictureError
+from simquery.evaluation.dataset import Dataset, Picture
+from simquery.mappings import embedding_facts, images_index
+
+__all__ = ["CaseVectors", "Embedded", "VectorCache", "embed_dataset", "embed_pictures", "unreadable"]
+
+_CHUNK = 256
+_BATCH = 32
+_PAGE = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """What a model makes of a data set.
+
+    Attributes
+    ----------
+    model, fingerprint
+        Of the embedder; vectors of two fingerprints do not compare.
+    vectors : float32, shape (n, dims)
+        In the order of the data set's pictures; zero where there is none.
+    reasons
+        Why a picture has no vector, by SHA-256.
+    """
+
+    model: str
+    fingerprint: str
+    vectors: Features
+    reasons: Mapping[str, str]
+
+
+class VectorCache:
+    """Feature vectors on disk by content, one folder for each embedder fingerprint.
+
+    Each file holds the vectors of some contents and is written whole or not at all; an interrupted run finds what it
+    has done so far, and several runs may write at the same time. The folder can be deleted at any time.
+    """
+
+    def __init__(self, folder: Path, embedder: Embedder) -> None:
+        self._folder = folder / "embeddings" / f"{embedder.name}-{embedder.fingerprint[:16]}"
+        self._dims = embedder.dims
+
+    def fill(self, contents: Sequence[str], vectors: Features) -> NDArray[np.bool_]:
+        """Put the vectors of some contents into the rows of ``vectors``; returns which rows were filled, bool (n,)."""
+        rows = {content: row for row, content in enumerate(contents)}
+        filled = np.zeros(len(contents), dtype=bool)
+        for file in sorted(self._folder.glob("*.npz")):
+            with np.load(file) as stored:
+                places = np.array([rows.get(name, -1) for name in stored["contents"].tolist()], dtype=np.int64)
+                wanted = places >= 0
+                if wanted.any():
+                    vectors[places[wanted]] = stored["vectors"][wanted]
+                    filled[places[wanted]] = True
+        return filled
+
+    def store(self, contents: Sequence[str], vectors: Features) -> None:
+        """Keep the vectors, float32 (n, dims), of some contents."""
+        if not contents:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256("".join(contents).encode()).hexdigest()[:24]
+        partial = self._folder / f"{name}.{os.getpid()}.partial"
+        with partial.open("wb") as file:
+            np.savez(file, contents=np.array(contents), vectors=vectors)
+        partial.replace(self._folder / f"{name}.npz")
+
+
+class CaseVectors:
+    """Feature vectors that a case holds already.
+
+    Raises
+    ------
+    CaseError
+        When nothing has been indexed for this case and model.
+    """
+
+    def __init__(self, client: Elasticsearch, case: str, model: str) -> None:
+        self._client = client
+        self._index = images_index(case, model)
+        facts = embedding_facts(client, case, model)
+        self.dims, self.fingerprint = facts.dims, facts.fingerprint
+
+    def fill(self, contents: Sequence[str], vectors: Features) -> NDArray[np.bool_]:
+        """Put the vectors of some contents into the rows of ``vectors``; returns which rows were filled, bool (n,)."""
+        filled = np.zeros(len(contents), dtype=bool)
+        for start in range(0, len(contents), _PAGE):
+            page = {content: start + place for place, content in enumerate(contents[start : start + _PAGE])}
+            answer = self._client.search(
+                index=self._index,
+                query={"ids": {"values": list(page)}},
+                size=_PAGE,
+                source={"includes": ["embedding"], "exclude_vectors": False},
+                allow_partial_search_results=False,
+            )
+            for hit in answer["hits"]["hits"]:
+                vectors[page[hit["_id"]]] = _unpacked(hit["_source"]["embedding"])
+                filled[page[hit["_id"]]] = True
+        return filled
+
+
+def embed_dataset(
+    dataset: Dataset,
+    model: str,
+    build: Callable[[], Embedder],
+    cache: Path,
+    *,
+    client: Elasticsearch | None = None,
+    case: str = "default",
+    progress: Callable[[int], None] = lambda _: None,
+) -> Embedded:
+    """Vectors of all pictures of a data set under one model.
+
+    The network is built only where the case lacks a picture.
+
+    Parameters
+    ----------
+    dataset
+        The pictures.
+    model
+        Registered name of the model.
+    build
+        Builds its embedder.
+    cache
+        Folder of the cache.
+    client, case
+        Case to take vectors from; without a client, or where the case has other weights, the cache alone is used.
+    progress
+        Called with the number of pictures that have been dealt with.
+    """
+    contents = [picture.sha256 for picture in dataset.pictures]
+    stored = _case_vectors(client, case, model)
+    if stored is not None:
+        vectors = np.zeros((len(contents), stored.dims), dtype=np.float32)
+        filled = stored.fill(contents, vectors)
+        if filled.all():
+            progress(len(contents))
+            return Embedded(model, stored.fingerprint, vectors, {})
+    embedder = build()
+    if stored is None or stored.fingerprint != embedder.fingerprint:
+        vectors = np.zeros((len(contents), embedder.dims), dtype=np.float32)
+        filled = np.zeros(len(contents), dtype=bool)
+    store = VectorCache(cache, embedder)
+    missing = np.flatnonzero(~filled)
+    own = np.zeros((len(missing), embedder.dims), dtype=np.float32)
+    reasons = embed_pictures([dataset.pictures[row] for row in missing], embedder, store, own, progress)
+    vectors[missing] = own
+    return Embedded(model, embedder.fingerprint, vectors, reasons)
+
+
+def embed_pictures(
+    pictures: Sequence[Picture],
+    embedder: Embedder,
+    cache: VectorCache,
+    vectors: Features,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, str]:
+    """Fill the rows of ``vectors``, float32 (n, dims), from the cache or through the network, and cache them.
+
+    Returns
+    -------
+    dict
+        Why a picture has no vector, by SHA-256; its row stays zero.
+    """
+    filled = cache.fill([picture.sha256 for picture in pictures], vectors)
+    reasons: dict[str, str] = {}
+    missing = np.flatnonzero(~filled)
+    done = len(pictures) - len(missing)
+    progress(done)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(missing), _CHUNK):
+            rows = missing[start : start + _CHUNK]
+            decoded = list(pool.map(lambda row: _read(pictures[row], embedder.input_size), rows))
+            good = [(row, pixels) for row, pixels in zip(rows, decoded, strict=True) if not isinstance(pixels, str)]
+            reasons |= {
+                pictures[row].sha256: reason
+                for row, reason in zip(rows, decoded, strict=True)
+                if isinstance(reason, str)
+            }
+            for (row, _), vector in zip(good, _embed([pixels for _, pixels in good], embedder), strict=True):
+                if is_usable(vector):
+                    vectors[row] = vector
+                    filled[row] = True
+                else:
+                    reasons[pictures[row].sha256] = f"model '{embedder.name}' finds nothing in it"
+            kept = [row for row in rows if filled[row]]
+            cache.store([pictures[row].sha256 for row in kept], vectors[kept])
+            done += len(rows)
+            progress(done)
+    return reasons
+
+
+def unreadable(dataset: Dataset) -> dict[str, str]:
+    """Why some pictures of a data set cannot be read, by SHA-256; every file is decoded."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = list(pool.map(lambda picture: _read(picture, (1, 1)), dataset.pictures))
+    return {
+        picture.sha256: reason
+        for picture, reason in zip(dataset.pictures, read, strict=True)
+        if isinstance(reason, str)
+    }
+
+
+def _embed(pixels: Sequence[Pixels], embedder: Embedder) -> Iterable[Features]:
+    for start in range(0, len(pixels), _BATCH):
+        yield from embedder.embed(np.stack(pixels[start : start + _BATCH]))
+
+
+def _read(picture: Picture, size: tuple[int, int]) -> Pixels | str:
+    try:
+        with open_evidence(picture.file) as file:
+            if sha256_of(file) != picture.sha256:
+                return "changed while it was read"
+            _, (pixels,) = decode(file, [size])
+            return pixels
+    except PictureError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+
+
+def _case_vectors(client: Elasticsearch | None, case: str, model: str) -> CaseVectors | None:
+    if client is None:
+        return None
+    try:
+        return CaseVectors(client, case, model)
+    except CaseError:
+        return None
+
+
+def _unpacked(stored: str | list[float]) -> NDArray[np.float32]:
+    # Elasticsearch returns a vector in the form it came in: big-endian float32 in base64, or a list of numbers.
+    if isinstance(stored, str):
+        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float32)
+    return np.asarray(stored, dtype=np.float32)

@@ -1,0 +1,249 @@
+"""Figures of a run, as the thesis draws them in chapter 4; matplotlib is loaded when the first one is drawn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simquery.evaluation.harness import CURVE, NEAREST, Condition, Results
+from simquery.evaluation.measures import Measure
+from simquery.evaluation.times import PER_EXTRACTION, MeanTime, Timing, mean_times
+from simquery.evaluation.verdicts import main_measure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Drawn", "can_draw", "draw_figures"]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
+_COMBINED = {"sum": "sum of the distances", "mean": "mean of the features"}
+_MARKERS = "osD^vPX*"
+_MOST_CLASSES = 60
+_QUARTILES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure: its file name without suffix, its caption, and its PNG and SVG bytes."""
+
+    name: str
+    caption: str
+    png: bytes
+    svg: bytes
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed: the extra ``evaluation``."""
+    return find_spec("matplotlib") is not None
+
+
+def draw_figures(results: Results, timings: Sequence[Timing]) -> Iterator[Drawn]:
+    """Draw every figure that the results have something for."""
+    for measure in results.measures:
+        if measure.symbol in {"AUIRC", "nAUIRC", "IR", "P", "AP"}:
+            yield _drawn(f"box-{measure}", f"{measure} by network and distance", partial(_boxes, results, measure))
+    for model in dict.fromkeys(condition.model for condition in results.curves):
+        caption = f"Inverse recall curves of {model}: median over the references, with quartiles"
+        yield _drawn(f"curve-{model}", caption, partial(_curves, results, model))
+    area, times = main_measure(results), mean_times(timings)
+    if any(time.engine == "numpy" for time in times):
+        caption = f"Mean {area} against distance calculation time"
+        yield _drawn(f"scatter-{area}", caption, partial(_scatter, results, times))
+    for stage, engine, caption in (
+        ("build", None, "Model build time"),
+        ("extraction", None, f"Feature extraction time per {PER_EXTRACTION:,} pictures"),
+        ("distance", "numpy", "Distance calculation time per reference, NumPy"),
+        ("distance", "elasticsearch", "Distance calculation time per reference, Elasticsearch"),
+    ):
+        bars = [time for time in times if (time.stage, time.engine) == (stage, engine)]
+        if bars:
+            name = f"time-{stage}" + (f"-{engine}" if engine else "")
+            yield _drawn(name, f"{caption}, with standard deviation", partial(_bars, bars))
+    for combine, how in _COMBINED.items():
+        if any(condition.combine == combine for condition in results.values):
+            for measure in (area, *(each for each in results.measures if each.symbol in {"IR", "P"} and each != area)):
+                caption = f"{measure} with 1 to 5 references, {how}"
+                yield _drawn(f"several-{combine}-{measure}", caption, partial(_several, results, measure, combine))
+    if any(condition.augment != "none" for condition in results.values):
+        caption = f"Mean {area} with augmented references"
+        yield _drawn(f"augmented-{area}", caption, partial(_augmented, results, area))
+    best = _best(results, area)
+    if best in results.nearest and len(results.dataset.members) <= _MOST_CLASSES:
+        caption = f"Classes of the first {NEAREST} hits, {best.model} with {best.distance or 'the run'}"
+        yield _drawn("confusion", caption, partial(_confusion, results, best), height=8.0)
+
+
+def _drawn(name: str, caption: str, draw: Callable[[Axes], None], *, height: float = 4.5) -> Drawn:
+    import matplotlib as mpl  # noqa: PLC0415  (an extra; and it takes half a second)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    # Nothing of the moment goes into the files: the same run draws the same bytes.
+    with mpl.rc_context({"svg.hashsalt": name, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(9, height), layout="constrained")
+        draw(figure.subplots())
+        return Drawn(name, caption, _saved(figure, "png"), _saved(figure, "svg"))
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    return buffer.getvalue()
+
+
+def _names(results: Results) -> tuple[list[str], list[str]]:
+    models = list(dict.fromkeys(condition.model for condition in results.singles))
+    distances = list(dict.fromkeys(condition.distance for condition in results.singles))
+    return models, distances
+
+
+def _boxes(results: Results, measure: Measure, axes: Axes) -> None:
+    models, distances = _names(results)
+    values = {
+        (condition.model, condition.distance): _there(results.of(condition, measure)) for condition in results.singles
+    }
+    _grouped_boxes(axes, models, distances, values)
+    axes.set_ylabel(str(measure))
+
+
+def _grouped_boxes(
+    axes: Axes, groups: Sequence[str], series: Sequence[str], values: dict[tuple[str, str], NDArray[np.float64]]
+) -> None:
+    width = 0.8 / len(series)
+    for number, name in enumerate(series):
+        offset = (number - (len(series) - 1) / 2) * width
+        present = [place for place, group in enumerate(groups) if (group, name) in values]
+        axes.boxplot(
+            [values[groups[place], name] for place in present],
+            positions=[place + offset for place in present],
+            widths=width * 0.85,
+            patch_artist=True,
+            boxprops={"facecolor": _colour(number), "alpha": 0.7},
+            medianprops={"color": "black"},
+            flierprops={"markersize": 2, "markeredgecolor": _colour(number)},
+            manage_ticks=False,
+        )
+        axes.plot([], [], color=_colour(number), linewidth=6, alpha=0.7, label=name or "as ranked")
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.12))
+
+
+def _curves(results: Results, model: str, axes: Axes) -> None:
+    for number, (condition, curves) in enumerate(
+        (condition, curves) for condition, curves in results.curves.items() if condition.model == model
+    ):
+        low, middle, high = np.nanquantile(curves, _QUARTILES, axis=0)
+        axes.plot(CURVE, middle, color=_colour(number), label=condition.distance or "as ranked")
+        axes.fill_between(CURVE, low, high, color=_colour(number), alpha=0.15, linewidth=0)
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="by chance")
+    axes.set(
+        xlabel="share of the relevant pictures found",
+        ylabel="share of all pictures looked at",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    axes.legend(frameon=False)
+
+
+def _scatter(results: Results, times: Sequence[MeanTime], axes: Axes) -> None:
+    measure = main_measure(results)
+    models, distances = _names(results)
+    seconds = {(time.model, time.distance): time.mean for time in times if time.engine == "numpy"}
+    for condition in results.singles:
+        axes.scatter(
+            seconds[condition.model, condition.distance],
+            np.nanmean(results.of(condition, measure)),
+            color=_colour(models.index(condition.model)),
+            marker=_MARKERS[distances.index(condition.distance) % len(_MARKERS)],
+            s=50,
+        )
+    for number, model in enumerate(models):
+        axes.plot([], [], color=_colour(number), linewidth=6, label=model)
+    for number, distance in enumerate(distances):
+        axes.scatter([], [], color="grey", marker=_MARKERS[number % len(_MARKERS)], label=distance)
+    axes.set(xlabel="distance calculation time per reference (s)", ylabel=f"mean {measure}")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _bars(times: Sequence[MeanTime], axes: Axes) -> None:
+    models = list(dict.fromkeys(time.model for time in times))
+    series = list(dict.fromkeys(time.distance for time in times))
+    width = 0.8 / len(series)
+    for number, name in enumerate(series):
+        chosen = [time for time in times if time.distance == name]
+        axes.bar(
+            [models.index(time.model) + (number - (len(series) - 1) / 2) * width for time in chosen],
+            [time.mean for time in chosen],
+            width * 0.9,
+            yerr=[time.deviation for time in chosen],
+            capsize=3,
+            color=_colour(number),
+            label=name,
+        )
+    axes.set_xticks(range(len(models)), models)
+    axes.set_ylabel("seconds")
+    axes.set_ylim(bottom=0)
+    if len(series) > 1:
+        axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.12))
+
+
+def _several(results: Results, measure: Measure, combine: str, axes: Axes) -> None:
+    model = _best(results, main_measure(results)).model
+    values = {}
+    for condition in results.values:
+        # One reference alone is the same for both ways of combining several.
+        if condition.model == model and (condition.combine == combine or condition.references == 1):
+            values[str(condition.references), condition.distance] = _there(results.of(condition, measure))
+    _grouped_boxes(axes, sorted({group for group, _ in values}), _names(results)[1], values)
+    axes.set(xlabel=f"references, {model}", ylabel=str(measure))
+
+
+def _augmented(results: Results, measure: Measure, axes: Axes) -> None:
+    kinds = list(dict.fromkeys(condition.augment for condition in results.values if not condition.references))
+    width = 0.8 / len(kinds)
+    names = [f"{condition.model}\n{condition.distance}" for condition in results.singles]
+    for number, kind in enumerate(kinds):
+        means = [
+            float(np.nanmean(results.of(Condition(each.model, each.distance, augment=kind), measure)))
+            for each in results.singles
+        ]
+        places = np.arange(len(names)) + (number - (len(kinds) - 1) / 2) * width
+        axes.bar(places, means, width * 0.9, color=_colour(number), label="as it is" if kind == "none" else kind)
+    axes.set_xticks(range(len(names)), names, fontsize=7)
+    axes.set_ylabel(f"mean {measure}")
+    axes.legend(frameon=False, ncols=len(kinds), fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.12))
+
+
+def _confusion(results: Results, condition: Condition, axes: Axes) -> None:
+    shares = results.nearest[condition]
+    classes = list(results.dataset.members)
+    shown = np.flatnonzero(np.isfinite(shares).all(axis=1))
+    image = axes.imshow(shares[shown], cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(shown)), [classes[row] for row in shown], fontsize=7)
+    axes.set(xlabel=f"class of the first {NEAREST} hits", ylabel="class of the reference")
+    figure = axes.get_figure()
+    if figure is not None:
+        figure.colorbar(image, ax=axes, label="share", shrink=0.6)
+
+
+def _best(results: Results, measure: Measure) -> Condition:
+    sign = -1.0 if measure.higher_is_better else 1.0
+    return min(results.singles, key=lambda condition: sign * float(np.nanmean(results.of(condition, measure))))
+
+
+def _there(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[np.isfinite(values)]
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]

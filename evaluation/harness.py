@@ -1,0 +1,231 @@
+"""The protocol: every network × distance × reference, judged by every measure (thesis, chapter 4)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simquery.distances import Distance
+from simquery.embedders import Features
+from simquery.errors import SettingsError
+from simquery.evaluation.dataset import Dataset
+from simquery.evaluation.measures import Found, Measure
+from simquery.evaluation.measures.precision import Precision
+from simquery.evaluation.measures.recall import Recall
+from simquery.evaluation.queries import Query
+from simquery.evaluation.rankings import distances_to, order_of
+
+__all__ = [
+    "CURVE",
+    "NEAREST",
+    "Condition",
+    "Judge",
+    "Ranked",
+    "Results",
+    "check_measures",
+    "first_pictures",
+    "rank_all",
+]
+
+CURVE = np.linspace(0.01, 1.0, 100)
+"""Shares of the relevant pictures at which inverse recall curves are sampled."""
+
+NEAREST = 10
+"""How many of the first pictures the confusion of classes looks at."""
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """What a ranking was made with.
+
+    Attributes
+    ----------
+    model, distance
+        Names.
+    references
+        How many references made the query; 0: one reference, and nothing else left out.
+    combine
+        ``sum`` of the distances, ``mean`` of the features; ``none`` with a single reference.
+    augment
+        What was done to the reference: a name of `AUGMENTATIONS`, or ``none``.
+    """
+
+    model: str
+    distance: str
+    references: int = 0
+    combine: str = "none"
+    augment: str = "none"
+
+    @property
+    def single(self) -> bool:
+        """Whether this is the thesis' main experiment: one reference, as it is."""
+        return not self.references and self.augment == "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """One ranking: rows of the data set in order, float32 distances in that order."""
+
+    condition: Condition
+    query: Query
+    order: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All values, and what figures need beside them.
+
+    Attributes
+    ----------
+    dataset, queries, measures
+        What was judged, by what.
+    values
+        float64 (queries, measures) by condition; NaN where a query takes no part.
+    best
+        Values of the perfect rankings, in the same way.
+    curves
+        For single references: share of pictures passed at each share `CURVE` of the relevant ones, (queries, 100).
+    nearest
+        For single references: share of each class (column) among the first `NEAREST` hits of references of each class
+        (row); NaN rows for classes without references.
+    """
+
+    dataset: Dataset
+    queries: tuple[Query, ...]
+    measures: tuple[Measure, ...]
+    values: Mapping[Condition, NDArray[np.float64]]
+    best: Mapping[Condition, NDArray[np.float64]]
+    curves: Mapping[Condition, NDArray[np.float64]] = field(default_factory=dict)
+    nearest: Mapping[Condition, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def singles(self) -> list[Condition]:
+        """Conditions of the main experiment, in the order they were tried."""
+        return [condition for condition in self.values if condition.single]
+
+    def of(self, condition: Condition, measure: Measure) -> NDArray[np.float64]:
+        """Values of a measure for all queries, float64 (queries,)."""
+        return self.values[condition][:, self.measures.index(measure)]
+
+
+class Judge:
+    """Collects rankings and turns them into `Results`."""
+
+    def __init__(self, dataset: Dataset, queries: Sequence[Query], measures: Sequence[Measure]) -> None:
+        self._dataset = dataset
+        self._queries = tuple(queries)
+        self._measures = tuple(measures)
+        self._rows = {query: row for row, query in enumerate(self._queries)}
+        self._classes = list(dataset.members)
+        first = {label: number for number, label in enumerate(self._classes)}
+        self._class_of = np.array([first[picture.labels[0]] for picture in dataset.pictures], dtype=np.int64)
+        self._values: dict[Condition, NDArray[np.float64]] = {}
+        self._best: dict[Condition, NDArray[np.float64]] = {}
+        self._curves: dict[Condition, NDArray[np.float64]] = {}
+        self._nearest: dict[Condition, NDArray[np.float64]] = {}
+
+    def add(self, ranked: Ranked) -> None:
+        """Judge one ranking."""
+        condition, query = ranked.condition, ranked.query
+        row = self._rows[query]
+        found = self._found(ranked)
+        shape = (len(self._queries), len(self._measures))
+        values = self._values.setdefault(condition, np.full(shape, np.nan))
+        values[row] = [measure.of(found) for measure in self._measures]
+        best = self._best.setdefault(condition, np.full(shape, np.nan))
+        best[row] = [measure.best(found.relevant, found.total) for measure in self._measures]
+        if condition.single:
+            curve = self._curves.setdefault(condition, np.full((len(self._queries), len(CURVE)), np.nan))
+            # A hair less than the share, so that rounding up does not pass it.
+            places = np.ceil(CURVE * found.relevant - 1e-9).astype(np.int64) - 1
+            curve[row] = found.all_ranks()[places] / found.total
+            counts = self._nearest.setdefault(condition, np.zeros((len(self._classes), len(self._classes))))
+            hits = self._class_of[ranked.order[:NEAREST]]
+            np.add.at(counts[self._classes.index(query.label)], hits, 1.0)
+
+    def results(self) -> Results:
+        """What has been judged so far."""
+        nearest = {}
+        for condition, counts in self._nearest.items():
+            totals = counts.sum(axis=1, keepdims=True)
+            nearest[condition] = np.where(totals > 0, counts / np.maximum(totals, 1.0), np.nan)
+        return Results(self._dataset, self._queries, self._measures, self._values, self._best, self._curves, nearest)
+
+    def _found(self, ranked: Ranked) -> Found:
+        members = self._dataset.members[ranked.query.label]
+        left_out = ranked.query.left_out(ranked.condition.references)
+        ranks = np.flatnonzero(np.isin(ranked.order, members)) + 1
+        relevant = len(members) - int(np.isin(left_out, members).sum())
+        return Found(ranks, relevant, len(self._dataset.pictures) - len(left_out))
+
+
+def first_pictures(measure: Measure) -> int:
+    """How many of the first pictures a measure is of; 0: it takes in all."""
+    return measure.k if isinstance(measure, Precision | Recall) else 0
+
+
+def check_measures(measures: Sequence[Measure], pictures: int) -> None:
+    """Refuse measures of more first pictures than a ranking has.
+
+    Raises
+    ------
+    SettingsError
+        Naming the measure and how many pictures there are to rank.
+    """
+    for measure in measures:
+        if (first := first_pictures(measure)) > pictures:
+            raise SettingsError(f"{measure} is of the first {first:,} pictures, but only {pictures:,} are ranked.")
+
+
+def rank_all(
+    model: str,
+    distance: Distance,
+    vectors: Features,
+    queries: Sequence[Query],
+    *,
+    augmented: Mapping[str, Features] | None = None,
+) -> Iterator[Ranked]:
+    """Every ranking of the protocol for one model and distance, one after the other.
+
+    Parameters
+    ----------
+    model
+        Its name.
+    distance
+        To rank by.
+    vectors : float32, shape (n, dims)
+        Of the data set's pictures, in their order.
+    queries
+        The references, with the companions that join them.
+    augmented
+        Vectors of the augmented references, float32 (queries, dims), by the name of the augmentation; NaN: none.
+    """
+    condition = Condition(model, distance.name)
+    rows = sorted({row for query in queries for row in (query.reference, *query.companions)})
+    lines = dict(zip(rows, distances_to(distance, vectors[rows], vectors), strict=True))
+    for query in queries:
+        yield _ranked(condition, query, lines[query.reference])
+    for name, changed in (augmented or {}).items():
+        there = np.flatnonzero(np.isfinite(changed).all(axis=1)).tolist()
+        for row, line in zip(there, distances_to(distance, changed[there], vectors), strict=True):
+            yield _ranked(replace(condition, augment=name), queries[row], line)
+    for query in queries:
+        if query.companions:
+            members = [query.reference, *query.companions]
+            sums = np.cumsum([lines[row] for row in members], axis=0, dtype=np.float64).astype(np.float32)
+            means = distances_to(distance, _running_means(vectors[members])[1:], vectors)
+            for count, line in enumerate(sums, start=1):
+                yield _ranked(replace(condition, references=count, combine="sum"), query, line)
+            for count, line in enumerate(means, start=2):
+                yield _ranked(replace(condition, references=count, combine="mean"), query, line)
+
+
+def _running_means(features: Features) -> NDArray[np.float64]:
+    return np.asarray(np.cumsum(features, axis=0, dtype=np.float64) / np.arange(1, len(features) + 1)[:, np.newaxis])
+
+
+def _ranked(condition: Condition, query: Query, line: NDArray[np.float32]) -> Ranked:
+    order = order_of(line, query.left_out(condition.references))
+    return Ranked(condition, query, order, line[order])

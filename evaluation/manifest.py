@@ -1,0 +1,89 @@
+"""Everything that determines the figures of a run, and the run's name made of it."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from simquery import __version__
+from simquery.evaluation.dataset import Dataset
+from simquery.evaluation.measures import Measure
+from simquery.evaluation.queries import Query
+
+__all__ = ["make_manifest"]
+
+_LIBRARIES = ("numpy", "scipy", "pillow", "tensorflow", "keras")
+
+
+def make_manifest(
+    dataset: Dataset,
+    queries: Sequence[Query],
+    *,
+    measures: Sequence[Measure],
+    distances: Sequence[str],
+    fingerprints: Mapping[str, str],
+    protocol: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Manifest of a run, to be written as JSON.
+
+    ``determined_by`` holds all that the measures follow from: data, weights, versions, settings, seed, references. The
+    run's name is its SHA-256, so the same manifest has the same name and gives the same figures. Times are measured
+    and differ.
+
+    Parameters
+    ----------
+    dataset, queries, measures, distances
+        What is judged, and how.
+    fingerprints
+        Of the embedders, by model.
+    protocol
+        Further settings: seed, number of references, augmentations.
+    """
+    determined_by: dict[str, Any] = {
+        "simquery": __version__,
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "data": dataset.fingerprint,
+        "models": dict(fingerprints),
+        "distances": list(distances),
+        "measures": [str(measure) for measure in measures],
+        "protocol": dict(protocol),
+        "references": [
+            {
+                "class": query.label,
+                "reference": dataset.pictures[query.reference].sha256,
+                "companions": [dataset.pictures[row].sha256 for row in query.companions],
+            }
+            for query in queries
+        ],
+    }
+    text = json.dumps(determined_by, sort_keys=True)
+    return {
+        "run": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "determined_by": determined_by,
+        "dataset": {
+            "name": dataset.name,
+            "pictures": len(dataset.pictures),
+            "classes": {label: len(rows) for label, rows in dataset.members.items()},
+            "distractors": sorted(dataset.distractors),
+            "in_several_classes": [
+                {"sha256": picture.sha256, "paths": picture.paths, "classes": picture.labels}
+                for picture in dataset.shared
+            ],
+            "left_out": [{"path": omission.path, "reason": omission.reason} for omission in dataset.omissions],
+        },
+        "reference_paths": {
+            dataset.pictures[query.reference].sha256: dataset.pictures[query.reference].paths[0] for query in queries
+        },
+        "machine": {"python": platform.python_version(), "system": platform.platform(), "cpu": platform.machine()},
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,50 @@
+"""Area under the inverse recall curve (thesis, section 3.4.3)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from simquery.evaluation.measures.measure import Found, Measure, no_cutoff
+
+__all__ = ["Area", "NormalisedArea"]
+
+
+@dataclass(frozen=True)
+class Area(Measure):
+    """``AUIRC``: area under the curve of pictures passed (y) over relevant pictures found (x). Lower is better.
+
+    By the trapezoid rule through (0, 0), (1, r₁), …, (R, r_R), with rᵢ the rank of the i-th relevant picture:
+    ``Σ rᵢ − r_R / 2``. The best possible value is R² / 2.
+    """
+
+    symbol: ClassVar[str] = "AUIRC"
+    higher_is_better: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """``AUIRC``."""
+        return self.symbol
+
+    @classmethod
+    def parse(cls, cutoff: str | None) -> Self:
+        """Take no cutoff."""
+        no_cutoff(cls.symbol, cutoff)
+        return cls()
+
+    def of(self, found: Found) -> float:
+        """Value for one ranking, in pictures × pictures."""
+        ranks = found.all_ranks()
+        return float(ranks.sum()) - float(ranks[-1]) / 2
+
+
+@dataclass(frozen=True)
+class NormalisedArea(Area):
+    """``nAUIRC``: AUIRC divided by R·N, so that classes and data sets compare; the best possible value is R / 2N.
+
+    A ranking by chance gets about 0.5.
+    """
+
+    symbol: ClassVar[str] = "nAUIRC"
+
+    def of(self, found: Found) -> float:
+        """Value for one ranking, above 0 and below 1."""
+        return super().of(found) / (found.relevant * found.total)

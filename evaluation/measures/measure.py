@@ -1,0 +1,119 @@
+"""What a measure is: a name, and a number computed from the ranks of the relevant pictures alone."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simquery.errors import SettingsError
+
+__all__ = ["Found", "Measure", "count_cutoff", "no_cutoff", "share_cutoff", "share_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where the relevant pictures stand in one ranking; the reference itself is not part of it.
+
+    Attributes
+    ----------
+    ranks : int64, shape (f,)
+        Ranks of the relevant pictures that the ranking holds, ascending, from 1.
+    relevant : int
+        R, how many relevant pictures there are; at least 1. A ranking of another tool may hold fewer (f < R).
+    total : int
+        N, how many pictures were to be ranked.
+    """
+
+    ranks: NDArray[np.int64]
+    relevant: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.relevant <= self.total or len(self.ranks) > self.relevant:
+            raise ValueError(f"{len(self.ranks)} of {self.relevant} relevant among {self.total} pictures")
+
+    def all_ranks(self) -> NDArray[np.int64]:
+        """Ranks of all R relevant pictures: those that the ranking does not hold come last of all N."""
+        missing = self.relevant - len(self.ranks)
+        return np.concatenate([self.ranks, np.arange(self.total - missing + 1, self.total + 1)])
+
+    def rank_of_share(self, share: Fraction) -> int:
+        """Rank at which ⌈share · R⌉ relevant pictures have been passed, in exact arithmetic."""
+        return int(self.all_ranks()[math.ceil(share * self.relevant) - 1])
+
+
+class Measure(ABC):
+    """How good a ranking is, as a value that prints as its name and parses from it: ``P@50``, ``IR@0.8``, ``AUIRC``."""
+
+    symbol: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """``symbol``, or ``symbol@cutoff``."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, cutoff: str | None) -> Self:
+        """Make the measure of what stands behind the ``@``; None where there is none.
+
+        Raises
+        ------
+        SettingsError
+            When it is not what the measure takes.
+        """
+
+    @abstractmethod
+    def of(self, found: Found) -> float:
+        """Value for one ranking."""
+
+    def best(self, relevant: int, total: int) -> float:
+        """Value of the perfect ranking: all ``relevant`` pictures first."""
+        return self.of(Found(np.arange(1, relevant + 1), relevant, total))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def count_cutoff(symbol: str, cutoff: str | None) -> int:
+    """Read ``k``, a count of pictures."""
+    if cutoff is None or not cutoff.isascii() or not cutoff.isdigit() or int(cutoff) < 1:
+        raise SettingsError(
+            f"'{_written(symbol, cutoff)}' is no measure: give a whole number from 1, as in {symbol}@50."
+        )
+    return int(cutoff)
+
+
+def share_cutoff(symbol: str, cutoff: str | None, example: str, whole: int = 1) -> Fraction:
+    """Read ``q``, a share above 0 and up to ``whole`` (1, or 100 for percent), exactly: 0.8 is 4/5."""
+    try:
+        share = Fraction(Decimal(cutoff or "")) / whole
+    except (ArithmeticError, ValueError):
+        share = Fraction(0)
+    if not 0 < share <= 1:
+        raise SettingsError(
+            f"'{_written(symbol, cutoff)}' is no measure: give a number above 0 and up to {whole}, as in"
+            f" {symbol}@{example}."
+        )
+    return share
+
+
+def no_cutoff(symbol: str, cutoff: str | None) -> None:
+    """Refuse a cutoff."""
+    if cutoff is not None:
+        raise SettingsError(f"'{_written(symbol, cutoff)}' is no measure: {symbol} takes no cutoff.")
+
+
+def share_of(share: Fraction) -> str:
+    """Decimal text of a share: 4/5 is 0.8."""
+    return f"{(Decimal(share.numerator) / Decimal(share.denominator)).normalize():f}"
+
+
+def _written(symbol: str, cutoff: str | None) -> str:
+    return symbol if cutoff is None else f"{symbol}@{cutoff}"

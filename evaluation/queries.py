@@ -1,0 +1,90 @@
+"""References, drawn reproducibly: the same data set and seed give the same ones."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simquery.errors import DatasetError
+from simquery.evaluation.dataset import Dataset
+
+__all__ = ["Query", "draw_queries"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A reference, and others of its class that can join it.
+
+    Attributes
+    ----------
+    label
+        Class that is looked for.
+    reference
+        Row of the reference in the data set.
+    companions
+        Rows of further references of the class; empty where it has too few pictures to leave any to be found.
+    """
+
+    label: str
+    reference: int
+    companions: tuple[int, ...] = ()
+
+    def left_out(self, references: int) -> NDArray[np.int64]:
+        """Rows that are no part of the ranking.
+
+        With several references in play all companions are left out, for one reference as for five: the rankings so
+        differ in the references alone, not in what is to be found.
+        """
+        return np.array([self.reference, *(self.companions if references else ())], dtype=np.int64)
+
+
+def draw_queries(dataset: Dataset, count: int, seed: int, several: int = 1) -> tuple[Query, ...]:
+    """Draw ``count`` references: one of each class, then a second of each, and so on, until there are enough.
+
+    The pictures of a class are shuffled by the seed and the class's name alone, so that another class more or less
+    changes nothing; when not every class gets an equal number, a draw by the seed says which get one more. Distractor
+    classes give no references, nor do classes of one picture (nothing would be left to find) and pictures of several
+    classes (it would be unclear what is looked for).
+
+    Parameters
+    ----------
+    dataset
+        The pictures.
+    count
+        How many at most.
+    seed
+        Of the draw.
+    several
+        How many references of its class are to make one query, at most.
+
+    Returns
+    -------
+    tuple of Query
+        By class name, then in the order drawn.
+    """
+    shared = {row for row, picture in enumerate(dataset.pictures) if len(picture.labels) > 1}
+    drawn: dict[str, list[int]] = {}
+    for label, rows in dataset.members.items():
+        own = [int(row) for row in rows if row not in shared]
+        if label not in dataset.distractors and own and len(rows) > 1:
+            drawn[label] = [own[i] for i in _random(seed, label).permutation(len(own))]
+    if not drawn:
+        raise DatasetError(f"No class of '{dataset.name}' has a picture of its own to search by.")
+    labels = [list(drawn)[i] for i in _random(seed, "").permutation(len(drawn))]
+    rounds = max(len(rows) for rows in drawn.values())
+    places = [(label, turn) for turn in range(rounds) for label in labels if turn < len(drawn[label])][:count]
+    return tuple(
+        Query(label, drawn[label][turn], _companions(drawn[label], turn, several, len(dataset.members[label])))
+        for label, turn in sorted(places)
+    )
+
+
+def _companions(rows: list[int], turn: int, several: int, members: int) -> tuple[int, ...]:
+    if several <= 1 or len(rows) < several or members <= several:
+        return ()
+    return tuple(rows[(turn + step) % len(rows)] for step in range(1, several))
+
+
+def _random(seed: int, label: str) -> np.random.Generator:
+    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(label.encode()).digest()[:8])])

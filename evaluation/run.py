@@ -1,0 +1,216 @@
+"""One run: a data set through the whole protocol, network by network."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from elasticsearch import Elasticsearch
+
+from simquery.distances import find_distance
+from simquery.embedders import Embedder, Features, build_embedder
+from simquery.embedders.pictures import sha256_of
+from simquery.errors import SchemaError
+from simquery.evaluation.augmentation import AUGMENTATIONS, embed_augmented
+from simquery.evaluation.dataset import Dataset
+from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset, unreadable
+from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, first_pictures, rank_all
+from simquery.evaluation.manifest import make_manifest
+from simquery.evaluation.measures import DEFAULT_MEASURES, Measure
+from simquery.evaluation.queries import Query, draw_queries
+from simquery.evaluation.trec import read_run
+from simquery.settings import Settings
+
+__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "evaluate", "judge_run"]
+
+THESIS_DISTANCES = ("cosine", "euclidean", "manhattan", "modified")
+"""Those that are compared unless others are asked for (thesis, table 3.1)."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is tried.
+
+    Attributes
+    ----------
+    models, distances
+        Names; every network with every distance.
+    measures
+        None: `DEFAULT_MEASURES`, without those that look at more pictures than there are.
+    references
+        How many, at most.
+    seed
+        Of the draw of references, of resampling and of tests.
+    several
+        Up to how many references make one query; 1: no such experiment.
+    augment
+        Whether references are augmented as well.
+    """
+
+    models: tuple[str, ...]
+    distances: tuple[str, ...] = THESIS_DISTANCES
+    measures: tuple[Measure, ...] | None = None
+    references: int = 100
+    seed: int = 0
+    several: int = 5
+    augment: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Results and manifest of a run."""
+
+    results: Results
+    manifest: dict[str, Any]
+
+
+def evaluate(
+    dataset: Dataset,
+    protocol: Protocol,
+    settings: Settings,
+    *,
+    client: Elasticsearch | None = None,
+    progress: Progress = lambda *_: None,
+    each: Callable[[Dataset, Ranked], None] = lambda *_: None,
+    each_model: Callable[[str, str, Dataset, Features], None] = lambda *_: None,
+) -> Evaluation:
+    """Embed a data set with every model, draw references, rank, judge.
+
+    A picture that one model cannot use is left out for all: their figures are of the same pictures.
+
+    Parameters
+    ----------
+    dataset
+        As read.
+    protocol
+        What to try.
+    settings
+        Where weights, cache and case are.
+    client
+        Cluster whose case may hold vectors already.
+    progress
+        Told how far it is.
+    each
+        Called with the data set as judged and every ranking, before the next one.
+    each_model
+        Called with each model's name and fingerprint, the data set as judged, and its vectors, float32 (n, dims).
+
+    Raises
+    ------
+    DatasetError
+        When nothing can be judged.
+    SettingsError
+        When a measure looks at more pictures than there are.
+    """
+    _measures(protocol, dataset.checked())  # what can be refused is refused before anything is embedded
+    with tempfile.TemporaryDirectory(prefix="simquery-evaluation-") as scratch:
+        stored: dict[str, tuple[str, Path, Mapping[str, str]]] = {}
+        for model in protocol.models:
+            embedded = _embed(dataset, model, settings, client, progress)
+            file = Path(scratch) / f"{len(stored)}.npy"
+            np.save(file, embedded.vectors)
+            stored[model] = (embedded.fingerprint, file, embedded.reasons)
+        reasons = {content: why for _, _, found in stored.values() for content, why in found.items()}
+        kept = np.array([picture.sha256 not in reasons for picture in dataset.pictures])
+        judged = dataset.without(reasons).checked()
+        measures = _measures(protocol, judged)
+        queries = draw_queries(judged, protocol.references, protocol.seed, protocol.several)
+        judge = Judge(judged, queries, measures)
+        for model, (fingerprint, file, _) in stored.items():
+            vectors = np.load(file, mmap_mode="r") if kept.all() else np.load(file)[kept]
+            changed: Mapping[str, Features] = {}
+            if protocol.augment:
+                embedder = _network(settings.model_copy(update={"model": model}), fingerprint)
+                changed = _augmented(judged, queries, embedder, settings, progress)
+            for count, name in enumerate(protocol.distances):
+                progress(f"ranking, {model}", count, len(protocol.distances))
+                for ranked in rank_all(model, find_distance(name), vectors, queries, augmented=changed):
+                    judge.add(ranked)
+                    each(judged, ranked)
+            each_model(model, fingerprint, judged, vectors)
+    manifest = make_manifest(
+        judged,
+        queries,
+        measures=measures,
+        distances=protocol.distances,
+        fingerprints={model: fingerprint for model, (fingerprint, _, _) in stored.items()},
+        protocol={
+            "references": protocol.references,
+            "seed": protocol.seed,
+            "several": protocol.several,
+            "augmentations": list(AUGMENTATIONS) if protocol.augment else [],
+        },
+    )
+    return Evaluation(judge.results(), manifest)
+
+
+def judge_run(file: Path, dataset: Dataset, protocol: Protocol) -> Evaluation:
+    """Judge the rankings of a TREC run, made by any tool, of the pictures of a data set that can be read.
+
+    Raises
+    ------
+    DatasetError
+        When the file is no run of this data set.
+    """
+    dataset = dataset.without(unreadable(dataset)).checked()
+    measures = _measures(protocol, dataset)
+    rankings = list(read_run(file, dataset))
+    queries = tuple(dict.fromkeys(ranked.query for ranked in rankings))
+    judge = Judge(dataset, queries, measures)
+    for ranked in rankings:
+        judge.add(ranked)
+    with file.open("rb") as opened:
+        facts = {"seed": protocol.seed, "run_sha256": sha256_of(opened)}
+    manifest = make_manifest(dataset, queries, measures=measures, distances=(), fingerprints={}, protocol=facts)
+    return Evaluation(judge.results(), manifest)
+
+
+def _embed(
+    dataset: Dataset, model: str, settings: Settings, client: Elasticsearch | None, progress: Progress
+) -> Embedded:
+    total = len(dataset.pictures)
+    progress(f"embedding, {model}", 0, total)
+    return embed_dataset(
+        dataset,
+        model,
+        lambda: build_embedder(settings.model_copy(update={"model": model})),
+        settings.cache,
+        client=client,
+        case=settings.case,
+        progress=lambda count: progress(f"embedding, {model}", count, total),
+    )
+
+
+def _augmented(
+    dataset: Dataset, queries: tuple[Query, ...], embedder: Embedder, settings: Settings, progress: Progress
+) -> Mapping[str, Features]:
+    cache = VectorCache(settings.cache, embedder)
+    pictures = [dataset.pictures[query.reference] for query in queries]
+    vectors = {}
+    for count, name in enumerate(AUGMENTATIONS):
+        progress(f"augmented references, {embedder.name}", count, len(AUGMENTATIONS))
+        vectors[name] = embed_augmented(pictures, name, embedder, cache)
+    return vectors
+
+
+def _network(settings: Settings, fingerprint: str) -> Embedder:
+    embedder = build_embedder(settings)
+    if embedder.fingerprint != fingerprint:
+        raise SchemaError(
+            f"Case '{settings.case}' was indexed with other weights than model '{settings.model}' has now, and"
+            " augmented references cannot be compared with its vectors: bring back those weights, or name another case."
+        )
+    return embedder
+
+
+def _measures(protocol: Protocol, dataset: Dataset) -> tuple[Measure, ...]:
+    ranked = len(dataset.pictures) - 1
+    if protocol.measures is not None:
+        check_measures(protocol.measures, ranked)
+        return protocol.measures
+    return tuple(measure for measure in DEFAULT_MEASURES if first_pictures(measure) <= ranked)

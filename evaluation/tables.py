@@ -1,0 +1,89 @@
+"""Results as rows: the summary of all combinations, and each class with its best combinations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simquery.evaluation.harness import Condition, Results
+from simquery.evaluation.measures import Measure
+from simquery.evaluation.statistics import confidence_interval
+
+__all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "summarise"]
+
+TOLERANCE = 0.003
+"""Combinations this near to the best one share its place (thesis, tables 4.1 to 4.4)."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A measure under a condition, over all references.
+
+    ``low`` and ``high`` bound the 95 % confidence interval of the mean; ``best`` is the mean of the perfect ranking.
+    """
+
+    condition: Condition
+    measure: str
+    mean: float
+    deviation: float
+    low: float
+    high: float
+    best: float
+    references: int
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class under a measure: its best value, the last one within `TOLERANCE`, and the combinations between them."""
+
+    label: str
+    measure: str
+    best: float
+    last: float
+    combinations: tuple[tuple[str, str], ...]
+
+
+def summarise(results: Results, seed: int, conditions: Sequence[Condition] | None = None) -> list[Summary]:
+    """Mean, standard deviation and confidence interval of every measure under every condition."""
+    groups = [query.label for query in results.queries]
+    rows = []
+    for condition in results.values if conditions is None else conditions:
+        for column, measure in enumerate(results.measures):
+            values = results.values[condition][:, column]
+            there = np.isfinite(values)
+            low, high = confidence_interval(values, groups, seed)
+            deviation = float(values[there].std(ddof=1)) if there.sum() > 1 else 0.0
+            best = float(results.best[condition][there, column].mean())
+            rows.append(
+                Summary(
+                    condition, str(measure), float(values[there].mean()), deviation, low, high, best, int(there.sum())
+                )
+            )
+    return rows
+
+
+def class_measures(measures: Sequence[Measure]) -> list[Measure]:
+    """Measures that classes are listed by: the last precision and the last inverse recall, as in the thesis."""
+    return [
+        [measure for measure in measures if measure.symbol == symbol][-1]
+        for symbol in ("P", "IR")
+        if any(measure.symbol == symbol for measure in measures)
+    ]
+
+
+def class_table(results: Results, measure: Measure) -> list[ClassRow]:
+    """Every class with its best network × distance combinations, the class with the best value first.
+
+    A class counts by the mean over its references. Combinations within `TOLERANCE` of the best are listed.
+    """
+    labels = np.array([query.label for query in results.queries])
+    sign = -1.0 if measure.higher_is_better else 1.0
+    rows = []
+    for label in dict.fromkeys(labels.tolist()):
+        values = {each: results.of(each, measure)[labels == label] for each in results.singles}
+        means = {each: float(np.nanmean(found)) for each, found in values.items() if np.isfinite(found).any()}
+        best = min(means.values(), key=lambda value: sign * value)
+        near = [each for each, mean in means.items() if abs(mean - best) <= TOLERANCE]
+        last = max((means[each] for each in near), key=lambda value: sign * value)
+        rows.append(ClassRow(label, str(measure), best, last, tuple((each.model, each.distance) for each in near)))
+    return sorted(rows, key=lambda row: (sign * row.best, row.label))

@@ -1,0 +1,121 @@
+"""Run files in the TREC format, so that other tools can judge our rankings and theirs can be judged here.
+
+A line is ``reference Q0 picture rank score tag``. Ours name references and pictures by their SHA-256, the tag is
+``model/distance``, the score is the negative distance; a file name that ends in ``.gz`` is compressed. Files of other
+tools may name pictures by their paths in the data set instead; spaces in those are written ``%20``.
+"""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote
+
+import numpy as np
+
+from simquery.errors import DatasetError
+from simquery.evaluation.dataset import Dataset
+from simquery.evaluation.harness import Condition, Ranked
+from simquery.evaluation.queries import Query
+from simquery.paths import display_path
+
+__all__ = ["RunWriter", "read_run"]
+
+_FIELDS = 6
+
+
+class RunWriter:
+    """Writes the rankings of single references; a context manager. Nothing is overwritten.
+
+    Raises
+    ------
+    OSError
+        When the file exists or cannot be written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._path = file
+        self._file: IO[str] = _opened(file, "x")
+        self._names: list[str] = []
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is not None:
+            self._path.unlink()  # a part of a run would pass for the whole
+
+    def write(self, dataset: Dataset, ranked: Ranked) -> None:
+        """Write one ranking, if it is one of a single reference as it is."""
+        if not ranked.condition.single:
+            return
+        self._names = self._names or [picture.sha256 for picture in dataset.pictures]
+        reference = self._names[ranked.query.reference]
+        tag = f"{ranked.condition.model}/{ranked.condition.distance}"
+        pairs = zip(ranked.order.tolist(), ranked.distances.tolist(), strict=True)
+        self._file.writelines(
+            f"{reference} Q0 {self._names[row]} {rank} {-distance!r} {tag}\n"
+            for rank, (row, distance) in enumerate(pairs, start=1)
+        )
+
+
+def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
+    """Read rankings, ordered by descending score; equal scores by rank, then by picture.
+
+    A ranking may hold a part of the pictures. A reference among its own hits is left out.
+
+    Raises
+    ------
+    DatasetError
+        Naming the line that cannot be read, or that names no picture of the data set, or a reference of several
+        classes.
+    """
+    rows = {picture.sha256: row for row, picture in enumerate(dataset.pictures)}
+    rows |= {path: row for row, picture in enumerate(dataset.pictures) for path in picture.paths}
+    found: dict[tuple[str, int], dict[int, tuple[float, int]]] = {}
+    name = display_path(file)
+    try:
+        with _opened(file, "r") as lines:
+            for number, line in enumerate(lines, start=1):
+                fields = line.split()
+                if not fields:
+                    continue
+                if len(fields) != _FIELDS:
+                    raise DatasetError(f"'{name}', line {number}: {len(fields)} fields instead of {_FIELDS}.")
+                reference, _, picture, rank, score, tag = fields
+                query, hit = (_row(rows, text, name, number) for text in (reference, picture))
+                if hit in found.setdefault((tag, query), {}):
+                    raise DatasetError(f"'{name}', line {number}: '{picture}' is in this ranking already.")
+                found[tag, query][hit] = (-float(score), int(rank))
+    except (ValueError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        raise DatasetError(f"'{name}' is no TREC run: {error}.") from None
+    if not found:
+        raise DatasetError(f"'{name}' holds no ranking.")
+    for (tag, row), hits in found.items():
+        labels = dataset.pictures[row].labels
+        if len(labels) > 1:
+            raise DatasetError(f"'{name}': the reference {dataset.pictures[row].paths[0]} is of several classes.")
+        if len(dataset.members[labels[0]]) == 1:
+            raise DatasetError(f"'{name}': the reference {dataset.pictures[row].paths[0]} is alone in its class.")
+        order = [hit for _, _, hit in sorted((*place, hit) for hit, place in hits.items() if hit != row)]
+        model, _, distance = tag.partition("/")
+        yield Ranked(
+            Condition(model, distance),
+            Query(labels[0], row),
+            np.array(order, dtype=np.int64),
+            np.array([hits[hit][0] for hit in order], dtype=np.float32),
+        )
+
+
+def _row(rows: dict[str, int], text: str, name: str, number: int) -> int:
+    row = rows.get(text, rows.get(unquote(text), -1))
+    if row < 0:
+        raise DatasetError(f"'{name}', line {number}: '{text}' is no picture of the data set.")
+    return row
+
+
+def _opened(file: Path, mode: str) -> IO[str]:
+    if file.suffix == ".gz":
+        return gzip.open(file, f"{mode}t", encoding="utf-8")  # type: ignore[return-value]
+    return file.open(mode, encoding="utf-8")

@@ -1,0 +1,51 @@
+"""The questions that a lab asks of the figures: which distance, which network? Answered with tests, in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simquery.evaluation.harness import Results
+from simquery.evaluation.measures import Measure, parse_measure
+from simquery.evaluation.statistics import Comparison, compare, verdict
+
+__all__ = ["Verdict", "main_measure", "reach_verdicts"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An answer: its title, the sentences, and the comparisons behind them."""
+
+    title: str
+    sentences: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def main_measure(results: Results) -> Measure:
+    """The measure that combinations are compared by: nAUIRC where it was asked for, or else the first one."""
+    area = parse_measure("nAUIRC")
+    return area if area in results.measures else results.measures[0]
+
+
+def reach_verdicts(results: Results, seed: int) -> list[Verdict]:
+    """Compare the distances (each averaged over the networks), then the networks (each averaged over the distances).
+
+    What there is only one of is not compared, nor what was not tried on the same references.
+    """
+    measure = main_measure(results)
+    groups = [query.label for query in results.queries]
+    found = []
+    for kind, other in (("distance", "model"), ("model", "distance")):
+        candidates = {}
+        for name in dict.fromkeys(getattr(condition, kind) for condition in results.singles):
+            conditions = [condition for condition in results.singles if getattr(condition, kind) == name]
+            candidates[name] = np.mean([results.of(condition, measure) for condition in conditions], axis=0)
+        together = np.isfinite(np.array(list(candidates.values()))).all(axis=0)
+        if len(candidates) < 2 or not together.any():  # noqa: PLR2004
+            continue
+        others = len({getattr(condition, other) for condition in results.singles})
+        plural = {"model": "networks", "distance": "distances"}
+        comparisons = compare(candidates, groups, seed)
+        sentences = verdict(candidates, comparisons, measure=str(measure), higher_is_better=measure.higher_is_better)
+        title = f"{plural[kind].capitalize()}, over {others} {plural[other] if others > 1 else other}"
+        found.append(Verdict(title, tuple(sentences), tuple(comparisons)))
+    return found

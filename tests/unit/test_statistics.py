@@ -1,0 +1,85 @@
+"""Intervals, tests and the words made of them."""
+
+import numpy as np
+import pytest
+from scipy.stats import permutation_test
+
+from simquery.evaluation.statistics import Comparison, compare, confidence_interval, verdict
+
+EACH = [str(number) for number in range(40)]
+
+
+def test_the_interval_is_that_of_the_normal_distribution_where_that_holds() -> None:
+    values = np.random.default_rng(1).normal(5.0, 2.0, 400)
+    low, high = confidence_interval(values, [str(i) for i in range(400)], seed=0)
+    half = 1.96 * values.std(ddof=1) / 20
+    assert low == pytest.approx(values.mean() - half, abs=0.03)
+    assert high == pytest.approx(values.mean() + half, abs=0.03)
+    assert confidence_interval(values, [str(i) for i in range(400)], seed=0) == (low, high)
+
+
+def test_references_of_one_class_do_not_count_as_independent() -> None:
+    classes = np.random.default_rng(2).normal(size=20)
+    values = np.repeat(classes, 10)
+    together = confidence_interval(values, np.repeat(np.arange(20).astype(str), 10).tolist(), seed=0)
+    apart = confidence_interval(values, [str(i) for i in range(200)], seed=0)
+    assert together[1] - together[0] > 2.5 * (apart[1] - apart[0])
+
+
+def test_a_single_class_is_resampled_by_its_references() -> None:
+    low, high = confidence_interval(np.arange(30.0), ["only"] * 30, seed=0)
+    assert low < 14.5 < high
+
+
+def test_values_that_are_missing_take_no_part() -> None:
+    values = np.array([1.0, np.nan, 3.0])
+    assert confidence_interval(values, ["a", "b", "c"], 0) == (1.0, 3.0)
+
+
+def test_the_p_value_is_that_of_scipys_permutation_test() -> None:
+    random = np.random.default_rng(3)
+    a, b = random.normal(0.0, 1, 40), random.normal(0.35, 1, 40)
+    expected = permutation_test(
+        (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", n_resamples=20_000, rng=4
+    ).pvalue
+    (comparison,) = compare({"a": a, "b": b}, EACH, seed=5)
+    assert comparison.p == pytest.approx(expected, abs=0.01)
+    assert comparison.difference == pytest.approx(float((a - b).mean()))
+
+
+def test_several_comparisons_are_corrected_as_holm_says() -> None:
+    random = np.random.default_rng(6)
+    base = random.normal(size=40)
+    values = {"a": base, "b": base + random.normal(0.4, 1, 40), "c": base + random.normal(0.2, 1, 40)}
+    alone = {
+        (x, y): compare({x: values[x], y: values[y]}, EACH, seed=7)[0].p
+        for x, y in (("a", "b"), ("a", "c"), ("b", "c"))
+    }
+    together = {(each.first, each.second): each.p for each in compare(values, EACH, seed=7)}
+    expected, before = {}, 0.0
+    for factor, (pair, p) in zip((3, 2, 1), sorted(alone.items(), key=lambda item: item[1]), strict=True):
+        before = max(before, p * factor)
+        expected[pair] = min(before, 1.0)
+    for pair, p in together.items():
+        assert p == pytest.approx(expected[pair], abs=0.03)
+
+
+def test_equal_candidates_are_not_told_apart() -> None:
+    values = np.random.default_rng(8).normal(size=40)
+    (comparison,) = compare({"a": values, "b": values.copy()}, EACH, seed=0)
+    assert comparison.p == 1.0
+
+
+def test_the_verdict_says_who_beats_whom_and_who_is_not_told_apart() -> None:
+    candidates = {"cosine": np.full(4, 0.026), "manhattan": np.full(4, 0.077), "modified": np.full(4, 0.022)}
+    comparisons = [
+        Comparison("cosine", "manhattan", -0.051, 0.0003),
+        Comparison("cosine", "modified", 0.004, 0.21),
+        Comparison("manhattan", "modified", 0.055, 0.0004),
+    ]
+    assert verdict(candidates, comparisons, measure="nAUIRC", higher_is_better=False) == [
+        "Mean nAUIRC (lower is better): modified 0.0220, cosine 0.0260, manhattan 0.0770.",
+        "modified beats manhattan (p < 0.001).",
+        "cosine beats manhattan (p < 0.001).",
+        "modified and cosine do not differ by what these references can show (p = 0.21).",
+    ]

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 AGREEMENT = 1e-4
 """Embeddings count as the same when they differ by less, relative to their norm: distances then agree to 1e-8."""
 
-_BATCH = 8
-"""Pictures at once, per stream: larger ones no longer fit the processor's caches."""
+_BATCH = 4
+"""Pictures at once, per stream: the feature maps of more no longer fit the processor's caches."""
 
 _PROBES = 4
 

@@ -33,6 +33,7 @@ from PIL import Image
 from simquery.cli.options import open_cluster
 from simquery.embedders import Embedder, Features, Pixels, build_embedder
 from simquery.embedders.networks import NETWORKS
+from simquery.embedders.pictures import is_picture_name
 from simquery.embedders.throughput import throughput
 from simquery.indexer import Counts, Indexer, check_folder, scan
 from simquery.indexer.candidates import candidate
@@ -71,7 +72,7 @@ def main() -> None:
     report: dict[str, Any] = {"model": embedder.name, "inference": getattr(embedder, "inference", None)}
     report["network alone, pictures/s"] = throughput(embedder, 64, 10.0)
     with photographs(arguments.photos, arguments.copies) as folder:
-        files = [found.path for found in scan(folder)][:SAMPLE]
+        files = [found.path for found in scan(folder) if is_picture_name(found.path)][:SAMPLE]
         report |= stages(files, embedder)
         with open_cluster(settings) as client:
             try:

@@ -6,6 +6,7 @@ Optional (extra ``cpu``). The network and its weights are TensorFlow's; OpenVINO
 import importlib.util
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,8 @@ logger = logging.getLogger(__name__)
 AGREEMENT = 1e-4
 """Embeddings count as the same when they differ by less, relative to their norm: distances then agree to 1e-8."""
 
-_BATCH = 8
-"""Pictures at once, per stream: larger ones no longer fit the processor's caches."""
+_BATCH = 4
+"""Pictures at once, per stream: the feature maps of more no longer fit the processor's caches."""
 
 _PROBES = 4
 
@@ -54,6 +55,7 @@ class CpuInference:
         hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
         self._queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", hints))
         self._dims = dims
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, batch: Pixels) -> Features:
         """Feature vectors of a batch, in its order; each is the same whatever else is in the batch."""
@@ -64,10 +66,11 @@ class CpuInference:
         def keep(request: Any, start: int) -> None:
             features[start : start + _BATCH] = request.get_output_tensor().data
 
-        self._queue.set_callback(keep)
-        for start in range(0, len(padded), _BATCH):
-            self._queue.start_async({0: np.ascontiguousarray(padded[start : start + _BATCH])}, start)
-        self._queue.wait_all()
+        with self._one_at_a_time:
+            self._queue.set_callback(keep)
+            for start in range(0, len(padded), _BATCH):
+                self._queue.start_async({0: np.ascontiguousarray(padded[start : start + _BATCH])}, start)
+            self._queue.wait_all()
         return features[: len(batch)]
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from simquery.embedders import Embedder, is_usable
 from simquery.embedders.pictures import Digests, UnreadError
 from simquery.errors import PictureError
-from simquery.indexer.candidates import Candidate, is_gone
+from simquery.indexer.candidates import Candidate, is_folder, is_gone
 from simquery.indexer.decoding import Decoded, shared_decoders
 from simquery.indexer.images import Images, Occurrence, image_document
 from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry, refused_entry
@@ -209,7 +209,7 @@ class Indexer:
         Documents of pictures stay as they are: evidence that has gone was there.
         """
         (entry,) = self._ledger.lookup([Candidate(folder)])
-        for entries in [[entry]] if entry else self._ledger.below(folder):
+        for entries in [[entry]] if entry and not is_folder(folder) else self._ledger.below(folder):
             gone = [entry for entry in entries if not entry.gone_at and is_gone(entry.candidate.path)]
             self._ledger.record([gone_entry(entry) for entry in gone])
             self.counts.gone += len(gone)

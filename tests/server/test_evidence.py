@@ -515,7 +515,7 @@ def test_runs_that_are_killed_at_any_moment_lose_and_double_nothing(
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["kills"], report["lost"], report["doubled"]) == (3, 0, 0)
-    assert report["statuses"] == {"indexed": 120, "duplicate": 30}
+    assert report["statuses"] == {"indexed": 120, "duplicate": 30, "unreadable": 0, "skipped": 0}
     assert differences(client, case, tmp_path, rehash=True) == {}
 
 

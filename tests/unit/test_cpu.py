@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -30,6 +31,14 @@ def test_openvino_gives_the_embeddings_of_tensorflow_under_the_same_fingerprint(
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(np.abs(expected).max()))
     np.testing.assert_array_equal(fast.embed(BATCH[::-1].copy())[::-1], found)
     np.testing.assert_array_equal(fast.embed(BATCH[3:4])[0], found[3])
+
+
+def test_several_threads_may_embed_at_once() -> None:
+    embedder = mini("openvino")
+    expected = embedder.embed(BATCH)
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(embedder.embed, [BATCH] * 12):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_openvino_is_used_where_it_is_installed_and_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

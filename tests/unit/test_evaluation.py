@@ -24,6 +24,7 @@ from simquery.evaluation.measures import parse_measures
 from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, evaluate
 from simquery.evaluation.tables import class_table
 from simquery.evaluation.times import MeanTime, Timing, mean_times, time_network
+from simquery.evaluation.trec import RunWriter
 from simquery.settings import Settings, load_settings
 from tests.conftest import pixels, save_picture
 
@@ -396,3 +397,25 @@ def test_what_cannot_be_evaluated_is_refused_with_its_exit_code(
     assert end.value.code == code
     assert message in capsys.readouterr().err
     assert not list(Path.cwd().iterdir())
+
+
+def test_an_interrupted_run_leaves_no_part_of_a_run_file_and_an_old_one_is_kept(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with RunWriter(tmp_path / "new.run"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not (tmp_path / "new.run").exists()
+    (tmp_path / "old.run").write_text("kept")
+    with pytest.raises(FileExistsError):
+        RunWriter(tmp_path / "old.run")
+    assert (tmp_path / "old.run").read_text() == "kept"
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_same_command_again_writes_beside_what_is_there(classes: Path) -> None:
+    for _ in range(2):
+        run(classes, "--times", 0, "--several", 1, "--no-augment", "--distance", "cosine", "--measure", "R@5")
+    first, second = sorted(folder.name for folder in Path.cwd().iterdir())
+    assert second == f"{first}-2"

@@ -1,7 +1,6 @@
 """Counting everything again: what is on disk, in the ledger and in the images indices, and whether the three agree."""
 
 import base64
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
 from simquery.embedders.pictures import Digests
+from simquery.errors import CaseError
 from simquery.indexer.candidates import Candidate, is_gone, scan
 from simquery.indexer.images import PATHS_LISTED, Images
 from simquery.indexer.ledger import Entry, Ledger, Status
 from simquery.indexer.reading import hash_file
 from simquery.indexer.writing import Cluster
-from simquery.mappings import case_indices, open_files_index
+from simquery.mappings import case_indices, files_index, open_files_index
 from simquery.paths import display_path, real_path
 
 __all__ = ["Difference", "Report", "Verifier"]
@@ -57,7 +57,7 @@ class Report:
     """
 
     files: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(map(str, Status), 0))
     gone: int = 0
     documents: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
@@ -76,9 +76,16 @@ class Verifier:
         Connection to the cluster.
     case
         The case.
+
+    Raises
+    ------
+    CaseError
+        When there is no such case.
     """
 
     def __init__(self, client: Elasticsearch, case: str) -> None:
+        if not client.indices.exists(index=files_index(case)):
+            raise CaseError(f"There is no case '{case}': 'simquery index FOLDER --case {case}' makes one.")
         self._cluster = Cluster(client)
         self._ledger = Ledger(self._cluster, open_files_index(client, case))
         self._indices = {meta["model"]: meta for meta in case_indices(client) if meta.get("case") == case}

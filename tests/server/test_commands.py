@@ -140,22 +140,46 @@ def test_watch_indexes_what_is_dropped_in_and_stops_when_asked(case: str, eviden
     assert found["hits"][0]["paths"] == [str(evidence / "new" / "dropped.png")]
 
 
-def test_ctrl_c_during_indexing_ends_cleanly_and_the_next_run_goes_on(case: str, tmp_path: Path) -> None:
+def test_verify_agrees_or_says_what_differs(case: str, evidence: Path) -> None:
+    assert f"There is no case '{case}'" in fails(5, "verify", evidence, "--case", case)
+    simquery("index", evidence, "--case", case, "--label-folders", "--thumbnails")
+    report = json.loads(simquery("verify", evidence, "--case", case, "--rehash", "--json").stdout)
+    assert report == {
+        "files": 11,
+        "statuses": {"indexed": 10, "duplicate": 0, "unreadable": 1, "skipped": 0},
+        "gone": 0,
+        "documents": {MODEL: 10},
+        "differences": [],
+    }
+    save_picture(evidence / "new.png", 99)
+    done = simquery("verify", evidence, "--case", case)
+    assert done.returncode == 7
+    assert f"{evidence / 'new.png'}: is not in the ledger" in done.stdout.splitlines()
+    assert "simquery: 1 differences" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [("index", signal.SIGINT, 130), ("index", signal.SIGTERM, 130), ("watch", signal.SIGTERM, 0)],
+)
+def test_a_signal_during_indexing_ends_it_cleanly_and_the_next_run_goes_on(
+    case: str, tmp_path: Path, command: str, number: signal.Signals, code: int
+) -> None:
     for seed in range(600):
         save_picture(tmp_path / "many" / f"{seed}.png", seed)
-    arguments = [*COMMAND, "index", str(tmp_path / "many"), "--case", case, "--verbose"]
+    arguments = [*COMMAND, command, str(tmp_path / "many"), "--case", case, "--verbose"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as indexing:
         assert indexing.stderr is not None
         said = ""
         for line in indexing.stderr:
             said += line
             if "stored 64" in line:
-                indexing.send_signal(signal.SIGINT)
+                indexing.send_signal(number)
                 break
         said += indexing.stderr.read()
-    assert indexing.returncode == 130, said
+    assert indexing.returncode == code, said
     assert "Traceback" not in said
-    assert "the same command goes on from there" in said
+    assert ("the same command goes on from there" in said) == (command == "index")
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
     assert counts["unchanged"] >= 64
     assert counts["indexed"] + counts["unchanged"] == 600

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from elastic_transport import TransportError
 from elasticsearch import Elasticsearch
 from PIL import Image
 from pydantic import AnyHttpUrl
 
+from simquery.cli.main import cli
 from simquery.cluster import connect
 from simquery.embedders.formats import decoded_formats
 from simquery.errors import ClusterError
@@ -515,3 +517,23 @@ def test_runs_that_are_killed_at_any_moment_lose_and_double_nothing(
     assert (report["kills"], report["lost"], report["doubled"]) == (3, 0, 0)
     assert report["statuses"] == {"indexed": 120, "duplicate": 30}
     assert differences(client, case, tmp_path, rehash=True) == {}
+
+
+@pytest.mark.usefixtures("command_environment")
+def test_the_command_takes_several_folders_networks_and_options(
+    client: Elasticsearch, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIMQUERY_EMBEDDERS", '{"mean": "tests.plain:Mean", "wide": "tests.plain:Wide"}')
+    for name in ("one/a.png", "two/b.png", "two/c.tmp", "three/d.png"):
+        save_picture(tmp_path / name.replace(".tmp", ".png"), len(name) + ord(name[-5]))
+    (tmp_path / "two" / "c.png").rename(tmp_path / "two" / "c.tmp")
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    options = ["--exclude", "*.tmp", "--min-size", "20", "--label-folders", "--thumbnails", "--json"]
+    result = CliRunner().invoke(cli, ["index", *folders, "--case", case, "--model", "mean,wide", *options])
+    assert result.exit_code == 0, result.output
+    counts = json.loads(result.stdout)
+    assert (counts["indexed"], counts["skipped"]) == (2, 1)
+    for model in ("mean", "wide"):
+        found = documents(client, case, model).values()
+        assert sorted(document["labels"] for document in found) == [["one"], ["two"]]
+        assert all("thumbnail" in document for document in found)

@@ -31,16 +31,12 @@ from simquery.settings import Settings
 __all__ = ["index", "watch"]
 
 
-class _Part(click.ParamType[tuple[int, int]]):
+def _part(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
     """``1/4``: the first of four parts."""
-
-    name = "I/N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        part, _, parts = str(value).partition("/")
-        if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-            self.fail(f"'{value}' is not of the form I/N, such as 1/4.", param, ctx)
-        return int(part), int(parts)
+    part, _slash, parts = value.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise click.BadParameter(f"'{value}' is not of the form I/N, such as 1/4.")
+    return int(part), int(parts)
 
 
 def _evidence_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -53,7 +49,7 @@ def _evidence_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--min-size", "min_side", type=click.IntRange(0), default=0, help="Leave out smaller pictures (pixels)."
             ),
-            click.option("--partition", type=_Part(), default="1/1", help="Only this part of the files, such as 1/4."),
+            click.option("--partition", callback=_part, default="1/1", metavar="I/N", help="Only part I of N."),
             click.option("--label-folders", is_flag=True, help="Label pictures with the name of their folder."),
             click.option("--thumbnails", is_flag=True, help="Store a small JPEG with each picture."),
         )
@@ -135,8 +131,14 @@ def _embedders(settings: Settings) -> list[Embedder]:
 
 
 def _indexer(client: Elasticsearch, settings: Settings, details: Details) -> Indexer:
-    graph = {"similarity": settings.similarity, "vector_index": settings.vector_index}
-    return Indexer(client, settings.case, _embedders(settings), details, **graph)
+    return Indexer(
+        client,
+        settings.case,
+        _embedders(settings),
+        details,
+        similarity=settings.similarity,
+        vector_index=settings.vector_index,
+    )
 
 
 def _all_files(folders: Iterable[Path]) -> Iterator[Candidate]:

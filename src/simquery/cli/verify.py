@@ -24,9 +24,10 @@ __all__ = ["verify"]
 @json_option
 @command
 def verify(settings: Settings, folders: tuple[Path, ...], *, rehash: bool, as_json: bool) -> None:
-    """Count everything again: files in FOLDER, entries of the ledger, documents and their vectors.
+    """Check that the files in FOLDER, the ledger and the documents agree.
 
-    Ends with exit code 7 when something does not agree, each difference on a line of its own.
+    Everything is counted again: files, entries, documents, and the lengths and norms of their vectors. Ends with exit
+    code 7 when something does not agree, each difference on a line of its own.
     """
     checked = check_folders(folders)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} looked at"))

@@ -5,17 +5,18 @@ An augmented reference is a picture file like any other and reaches the network 
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from simquery.embedders import Embedder, Features, is_usable
+from simquery.embedders import Embedder, Features, Pixels, is_usable
 from simquery.embedders.pictures import decode, open_evidence
-from simquery.errors import PictureError
 from simquery.evaluation.dataset import Picture
-from simquery.evaluation.embeddings import VectorCache
+from simquery.evaluation.embeddings import VectorCache, embed_in_batches
 
 __all__ = ["AUGMENTATIONS", "augmented", "embed_augmented"]
 
@@ -66,19 +67,20 @@ def augmented(file: Path, name: str) -> bytes:
 
 def embed_augmented(pictures: Sequence[Picture], name: str, embedder: Embedder, cache: VectorCache) -> Features:
     """Vectors of augmented pictures, float32 (n, dims), by way of the cache; NaN where there is none."""
-    files = [augmented(picture.file, name) for picture in pictures]
-    contents = [hashlib.sha256(file).hexdigest() for file in files]
-    vectors = np.full((len(files), embedder.dims), np.nan, dtype=np.float32)
-    filled = cache.fill(contents, vectors)
-    new = []
-    for row in np.flatnonzero(~filled):
-        try:
-            _, (pixels,) = decode(io.BufferedReader(io.BytesIO(files[row])), [embedder.input_size])
-        except PictureError:
-            continue
-        vector = embedder.embed(pixels[np.newaxis])[0]
-        if is_usable(vector):
-            vectors[row] = vector
-            new.append(int(row))
-    cache.store([contents[row] for row in new], vectors[new])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        files = list(pool.map(lambda picture: augmented(picture.file, name), pictures))
+        contents = [hashlib.sha256(file).hexdigest() for file in files]
+        vectors = np.full((len(files), embedder.dims), np.nan, dtype=np.float32)
+        missing = np.flatnonzero(~cache.fill(contents, vectors)).tolist()
+        pixels = list(pool.map(lambda row: _pixels(files[row], embedder.input_size), missing))
+    made = zip(missing, embed_in_batches(pixels, embedder), strict=True)
+    new = {row: vector for row, vector in made if is_usable(vector)}
+    for row, vector in new.items():
+        vectors[row] = vector
+    cache.store([contents[row] for row in new], vectors[list(new)])
     return vectors
+
+
+def _pixels(file: bytes, size: tuple[int, int]) -> Pixels:
+    _, (pixels,) = decode(io.BufferedReader(io.BytesIO(file)), [size])
+    return pixels

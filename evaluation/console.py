@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from simquery.evaluation.harness import Results
-from simquery.evaluation.tables import ClassRow, Summary
+from simquery.evaluation.tables import ClassRow, Summary, number
 from simquery.evaluation.times import Timing, mean_times
 
 __all__ = ["class_rows", "several_table", "summary_table", "timing_table"]
@@ -28,12 +28,12 @@ def summary_table(results: Results, summaries: Sequence[Summary], title: str) ->
         cells = []
         for each in singles:
             if each.condition == condition:
-                text = _number(each.mean)
+                text = number(each.mean)
                 cells.append(f"[bold]{text}[/bold]" if each.mean == winners[each.measure] else text)
         table.add_row(condition.model, condition.distance, *cells)
     first = [each for each in singles if each.condition == results.singles[0]]
     table.add_section()
-    table.add_row("best possible", "", *(_number(each.best) for each in first))
+    table.add_row("best possible", "", *(number(each.best) for each in first))
     table.caption = (
         f"{len(results.queries)} references of {len({query.label for query in results.queries})} classes ·"
         f" {len(results.dataset.pictures):,} pictures of {len(results.dataset.members)} classes ·"
@@ -65,7 +65,7 @@ def several_table(summaries: Sequence[Summary], measure: str) -> Table:
                 if (condition.model, condition.distance) == (model, distance)
                 and (condition.references, condition.combine, condition.augment) == (references, combine, augment)
             ]
-            cells.append(_number(found[0]) if found else "")
+            cells.append(number(found[0]) if found else "")
         table.add_row(model, distance, *cells)
     return table
 
@@ -110,9 +110,5 @@ def timing_table(timings: Sequence[Timing]) -> Table:
 
 
 def _range(row: ClassRow) -> str:
-    best, last = _number(row.best), _number(row.last)
+    best, last = number(row.best), number(row.last)
     return best if best == last else f"{best} to {last}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,15 @@ from simquery.errors import CaseError, PictureError
 from simquery.evaluation.dataset import Dataset, Picture
 from simquery.mappings import embedding_facts, images_index
 
-__all__ = ["CaseVectors", "Embedded", "VectorCache", "embed_dataset", "embed_pictures", "unreadable"]
+__all__ = [
+    "CaseVectors",
+    "Embedded",
+    "VectorCache",
+    "embed_dataset",
+    "embed_in_batches",
+    "embed_pictures",
+    "unreadable",
+]
 
 _CHUNK = 256
 _BATCH = 32
@@ -192,7 +200,7 @@ def embed_pictures(
                 for row, reason in zip(rows, decoded, strict=True)
                 if isinstance(reason, str)
             }
-            for (row, _), vector in zip(good, _embed([pixels for _, pixels in good], embedder), strict=True):
+            for (row, _), vector in zip(good, embed_in_batches([pixels for _, pixels in good], embedder), strict=True):
                 if is_usable(vector):
                     vectors[row] = vector
                     filled[row] = True
@@ -216,7 +224,8 @@ def unreadable(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _embed(pixels: Sequence[Pixels], embedder: Embedder) -> Iterable[Features]:
+def embed_in_batches(pixels: Sequence[Pixels], embedder: Embedder) -> Iterator[NDArray[np.float32]]:
+    """Feature vectors of pictures at the embedder's input size, one after the other, float32 (dims,)."""
     for start in range(0, len(pixels), _BATCH):
         yield from embedder.embed(np.stack(pixels[start : start + _BATCH]))
 

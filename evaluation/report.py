@@ -12,7 +12,7 @@ from simquery.errors import SettingsError
 from simquery.evaluation.console import combined
 from simquery.evaluation.figures import Drawn
 from simquery.evaluation.harness import Results
-from simquery.evaluation.tables import TOLERANCE, ClassRow, Summary
+from simquery.evaluation.tables import TOLERANCE, ClassRow, Summary, number
 from simquery.evaluation.times import Timing, mean_times
 from simquery.evaluation.verdicts import Verdict
 
@@ -153,10 +153,14 @@ def _single_table(results: Results, summaries: Sequence[Summary]) -> str:
     for condition in results.singles:
         chosen = [each for each in summaries if each.condition == condition]
         rows.append(
-            [condition.model, condition.distance, *(f"{each.mean:.4f} ± {each.deviation:.4f}" for each in chosen)]
+            [
+                condition.model,
+                condition.distance,
+                *(f"{number(each.mean)} ± {number(each.deviation)}" for each in chosen),
+            ]
         )
     first = [each for each in summaries if each.condition == results.singles[0]]
-    rows.append(["best possible", "", *(f"{each.best:.4f}" for each in first)])
+    rows.append(["best possible", "", *(number(each.best) for each in first)])
     return _table("Mean ± standard deviation over the references, one reference a query", [header, *rows])
 
 

@@ -108,7 +108,9 @@ def evaluate(
         When a measure looks at more pictures than there are.
     """
     _measures(protocol, dataset.checked())  # what can be refused is refused before anything is embedded
-    with tempfile.TemporaryDirectory(prefix="simquery-evaluation-") as scratch:
+    settings.cache.mkdir(parents=True, exist_ok=True)
+    # All networks' vectors together may be larger than memory: they wait on disk, and not where disk is memory.
+    with tempfile.TemporaryDirectory(prefix="evaluation-", dir=settings.cache) as scratch:
         stored: dict[str, tuple[str, Path, Mapping[str, str]]] = {}
         for model in protocol.models:
             embedded = _embed(dataset, model, settings, client, progress)

@@ -9,7 +9,7 @@ from simquery.evaluation.harness import Condition, Results
 from simquery.evaluation.measures import Measure
 from simquery.evaluation.statistics import confidence_interval
 
-__all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "summarise"]
+__all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "number", "summarise"]
 
 TOLERANCE = 0.003
 """Combinations this near to the best one share its place (thesis, tables 4.1 to 4.4)."""
@@ -43,6 +43,11 @@ class ClassRow:
     combinations: tuple[tuple[str, str], ...]
 
 
+def number(value: float) -> str:
+    """Text of a value: four decimals, or none where it counts pictures."""
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004
+
+
 def summarise(results: Results, seed: int, conditions: Sequence[Condition] | None = None) -> list[Summary]:
     """Mean, standard deviation and confidence interval of every measure under every condition."""
     groups = [query.label for query in results.queries]
@@ -63,12 +68,10 @@ def summarise(results: Results, seed: int, conditions: Sequence[Condition] | Non
 
 
 def class_measures(measures: Sequence[Measure]) -> list[Measure]:
-    """Measures that classes are listed by: the last precision and the last inverse recall, as in the thesis."""
-    return [
-        [measure for measure in measures if measure.symbol == symbol][-1]
-        for symbol in ("P", "IR")
-        if any(measure.symbol == symbol for measure in measures)
-    ]
+    """Measures that classes are listed by, as in the thesis: the first precision and the last inverse recall."""
+    precisions = [measure for measure in measures if measure.symbol == "P"]
+    inverse_recalls = [measure for measure in measures if measure.symbol == "IR"]
+    return [*precisions[:1], *inverse_recalls[-1:]]
 
 
 def class_table(results: Results, measure: Measure) -> list[ClassRow]:

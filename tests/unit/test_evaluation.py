@@ -24,6 +24,7 @@ from simquery.evaluation.measures import parse_measures
 from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, evaluate
 from simquery.evaluation.tables import class_table
 from simquery.evaluation.times import MeanTime, Timing, mean_times, time_network
+from simquery.evaluation.trec import RunWriter
 from simquery.settings import Settings, load_settings
 from tests.conftest import pixels, save_picture
 
@@ -93,7 +94,7 @@ def test_one_command_leaves_tables_figures_manifest_and_a_page_that_needs_nothin
 ) -> None:
     (classes / "ash" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     out = tmp_path / "out"
-    measures = ("--measure", "nAUIRC", "--measure", "IR@0.8", "--distance", "cosine", "--distance", "l1")
+    measures = ("--measure", "nAUIRC,IR@0.8", "--distance", "cosine,l1")
     common = ("--distractor", "others", "--references", 9, "--times", 1, "--per-class", "--out", out)
     result = run(classes, *common, *measures)
     for text in (
@@ -166,7 +167,7 @@ def test_json_has_what_the_table_has(classes: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("settings")
 def test_rankings_written_as_a_trec_run_are_judged_alike_when_read(classes: Path, tmp_path: Path) -> None:
     (classes / "ash" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    options = ("--times", 0, "--json", "--no-augment", "--several", 1, "--distance", "cosine", "--distance", "l1")
+    options = ("--times", 0, "--json", "--no-augment", "--several", 1, "--distance", "cosine, l1")
     ours = json.loads(run(classes, *options, "--run", tmp_path / "run.gz", "--out", tmp_path / "a").stdout)
     theirs = json.loads(run(classes, "--json", "--from-run", tmp_path / "run.gz", "--out", tmp_path / "b").stdout)
     assert [row["condition"] for row in ours["summary"]] == [row["condition"] for row in theirs["summary"]]
@@ -182,7 +183,7 @@ def test_another_tools_run_may_name_paths_and_hold_a_part(classes: Path, tmp_pat
         "ash/0.png Q0 birch/1.png 3 1e-3 tool",
     ]
     file.write_text("\n".join(lines) + "\n\n")
-    result = run(classes, "--json", "--from-run", file, "--measure", "P@2", "--measure", "R@2", "--out", tmp_path / "o")
+    result = run(classes, "--json", "--from-run", file, "--measure", "P@2,R@2", "--out", tmp_path / "o")
     means = {row["measure"]: row["mean"] for row in json.loads(result.stdout)["summary"]}
     assert means == {"P@2": 0.5, "R@2": pytest.approx(1 / 7)}
 
@@ -381,6 +382,7 @@ def test_a_shallow_layer_is_tried_beside_the_usual_cut(
     [
         (["--measure", "IR@1.5"], 2, "above 0 and up to 1"),
         (["--measure", "P@1000"], 2, "P@1000 is of the first 1,000 pictures, but only 31 are ranked"),
+        (["--distance", ""], 3, "no distance ''"),
         (["--distance", "hamming"], 3, "no distance 'hamming'"),
         (["--distractor", "elm"], 3, "has no class 'elm'. It has: ash, birch, cedar, others."),
         (["--model", "nowhere"], 4, "no model 'nowhere'"),
@@ -395,3 +397,25 @@ def test_what_cannot_be_evaluated_is_refused_with_its_exit_code(
     assert end.value.code == code
     assert message in capsys.readouterr().err
     assert not list(Path.cwd().iterdir())
+
+
+def test_an_interrupted_run_leaves_no_part_of_a_run_file_and_an_old_one_is_kept(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with RunWriter(tmp_path / "new.run"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not (tmp_path / "new.run").exists()
+    (tmp_path / "old.run").write_text("kept")
+    with pytest.raises(FileExistsError):
+        RunWriter(tmp_path / "old.run")
+    assert (tmp_path / "old.run").read_text() == "kept"
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_same_command_again_writes_beside_what_is_there(classes: Path) -> None:
+    for _ in range(2):
+        run(classes, "--times", 0, "--several", 1, "--no-augment", "--distance", "cosine", "--measure", "R@5")
+    first, second = sorted(folder.name for folder in Path.cwd().iterdir())
+    assert second == f"{first}-2"

@@ -11,7 +11,7 @@ import click
 from elasticsearch import Elasticsearch
 from rich import progress as bars
 
-from simquery.cli.options import OUTPUT, TO_PEOPLE, command_for_models, json_option, open_cluster, say
+from simquery.cli.options import OUTPUT, TO_PEOPLE, command, json_option, open_cluster, say
 from simquery.distances import DISTANCES, find_distance
 from simquery.embedders import Features, check_model_name
 from simquery.errors import ClusterUnreachableError
@@ -19,7 +19,7 @@ from simquery.evaluation.console import class_rows, several_table, summary_table
 from simquery.evaluation.dataset import Dataset, read_dataset
 from simquery.evaluation.documents import store
 from simquery.evaluation.figures import can_draw, draw_figures
-from simquery.evaluation.measures import parse_measures
+from simquery.evaluation.measures import DEFAULT_MEASURES, parse_measures
 from simquery.evaluation.report import check_folder_is_new, free_folder, write_report
 from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Progress, Protocol, judge_run
 from simquery.evaluation.run import evaluate as evaluate_dataset
@@ -35,20 +35,21 @@ _SHOWN = 5
 _DISTANCE_RUNS = 16
 
 
-@click.command(epilog="Example:  simquery evaluate /data/classes --model resnet50 --model mini")
+@click.command(epilog="Example:  simquery evaluate /data/classes --model resnet50,mini --distance cosine,modified")
 @click.argument("dataset", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--distance",
     "distances",
-    multiple=True,
-    metavar="NAME",
-    help=f"One of {', '.join(DISTANCES)}, l2, l1; can be repeated.  [default: the thesis' four]",
+    default=",".join(THESIS_DISTANCES),
+    show_default=True,
+    metavar="NAMES",
+    help=f"Some of {', '.join(DISTANCES)}, l2, l1.",
 )
 @click.option(
     "--measure",
-    "names",
-    multiple=True,
-    help="Such as P@50, IR@0.8, nAUIRC; can be repeated.  [default: those of the thesis, and mAP, nDCG, R@100, WSS@95]",
+    "measures",
+    metavar="NAMES",
+    help=f"Such as P@20,IR@0.9.  [default: {','.join(str(measure) for measure in DEFAULT_MEASURES)}]",
 )
 @click.option("--references", type=click.IntRange(1), default=100, show_default=True, help="How many are drawn.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything that is drawn.")
@@ -56,8 +57,8 @@ _DISTANCE_RUNS = 16
     "--several", type=click.IntRange(1, 5), default=5, show_default=True, help="Up to how many references a query has."
 )
 @click.option("--augment/--no-augment", default=True, show_default=True, help="Also turn, mirror, ... the references.")
-@click.option("--layer", "layers", multiple=True, help="Also cut every network at this layer; can be repeated.")
-@click.option("--distractor", "distractors", multiple=True, help="Class without references, like 'others'; repeatable.")
+@click.option("--layer", "layers", metavar="NAMES", help="Also cut every network at these layers.")
+@click.option("--distractor", "distractors", multiple=True, help="A class without references, like 'others'.")
 @click.option(
     "--times", type=click.IntRange(0), default=3, show_default=True, help="How often networks are timed; 0: no times."
 )
@@ -71,19 +72,18 @@ _DISTANCE_RUNS = 16
 )
 @click.option("--local", is_flag=True, help="Use no cluster: no vectors of the case, nothing stored for Kibana.")
 @json_option
-@command_for_models
+@command
 def evaluate(
     settings: Settings,
-    models: tuple[str, ...],
     dataset: Path,
     *,
-    distances: tuple[str, ...],
-    names: tuple[str, ...],
+    distances: str,
+    measures: str | None,
     references: int,
     seed: int,
     several: int,
     augment: bool,
-    layers: tuple[str, ...],
+    layers: str | None,
     distractors: tuple[str, ...],
     times: int,
     per_class: bool,
@@ -93,16 +93,16 @@ def evaluate(
     local: bool,
     as_json: bool,
 ) -> None:
-    """Try every network with every distance on DATASET, and judge the rankings.
+    """Try networks with distances on DATASET, and judge the rankings: --model resnet50,mini.
 
     DATASET is a folder with one folder for each class, or a CSV file with the columns path and class. References are
     drawn from the classes by the seed; a picture counts as found when it is of its reference's class. Manifest, values,
     figures and a report go into a folder of their own, and into the cluster for Kibana where there is one.
     """
     protocol = Protocol(
-        models=_models(models, layers, settings),
-        distances=tuple(dict.fromkeys(find_distance(name).name for name in distances)) or THESIS_DISTANCES,
-        measures=parse_measures(names) or None,
+        models=_models(settings, layers),
+        distances=tuple(dict.fromkeys(find_distance(name).name for name in _names(distances))),
+        measures=parse_measures(_names(measures)) or None,
         references=references,
         seed=seed,
         several=several,
@@ -175,9 +175,15 @@ def _run_writer(file: Path | None) -> Iterator[Callable[..., None]]:
     say(f"The rankings are in '{file}'.")
 
 
-def _models(models: tuple[str, ...], layers: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
-    named = [check_model_name(name, settings) for name in models]
-    cut = [check_model_name(f"{name.partition('@')[0]}@{layer}", settings) for name in named for layer in layers]
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [name.strip() for name in text.split(",")]
+
+
+def _models(settings: Settings, layers: str | None) -> tuple[str, ...]:
+    named = [check_model_name(name, settings) for name in _names(settings.model)]
+    cut = [
+        check_model_name(f"{name.partition('@')[0]}@{layer}", settings) for name in named for layer in _names(layers)
+    ]
     return tuple(dict.fromkeys([*named, *cut]))
 
 

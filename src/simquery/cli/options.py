@@ -17,7 +17,7 @@ from simquery.errors import ClusterUnreachableError
 from simquery.node import LocalNode
 from simquery.settings import Settings, load_settings
 
-__all__ = ["OUTPUT", "TO_PEOPLE", "command", "command_for_models", "json_option", "open_cluster", "say"]
+__all__ = ["OUTPUT", "TO_PEOPLE", "command", "json_option", "open_cluster", "say"]
 
 _WIDE = 10_000
 
@@ -28,45 +28,19 @@ TO_PEOPLE = Console(stderr=True)
 """Progress, summaries and messages, on stderr."""
 
 
-_CASE = click.option("--case", help="Investigation that the pictures belong to.  [default: default]")
-
-
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the common options, and the settings made of them as its first argument."""
 
-    @_CASE
+    @click.option("--case", help="Investigation that the pictures belong to.  [default: default]")
     @click.option("--model", help="Network that embeds pictures; see 'simquery models list'.")
-    @_output_options
-    @functools.wraps(function)
-    def with_settings(*, case: str | None, model: str | None, **arguments: Any) -> None:
-        function(load_settings(case=case, model=model), **arguments)
-
-    return with_settings
-
-
-def command_for_models(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the common options, but ``--model`` several times: the second argument, in the order given."""
-
-    @_CASE
-    @click.option("--model", "models", multiple=True, help="Network to try, several times; see 'simquery models list'.")
-    @_output_options
-    @functools.wraps(function)
-    def with_settings(*, case: str | None, models: tuple[str, ...], **arguments: Any) -> None:
-        settings = load_settings(case=case)
-        function(settings, models or (settings.model,), **arguments)
-
-    return with_settings
-
-
-def _output_options(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("-v", "--verbose", is_flag=True, help="Say more of what is being done.")
     @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
     @functools.wraps(function)
-    def with_output(*, verbose: bool, quiet: bool, **arguments: Any) -> None:
+    def with_settings(*, case: str | None, model: str | None, verbose: bool, quiet: bool, **arguments: Any) -> None:
         _configure_output(verbose=verbose, quiet=quiet)
-        function(**arguments)
+        function(load_settings(case=case, model=model), **arguments)
 
-    return with_output
+    return with_settings
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,8 @@ from simquery.mappings.schema import (
     install_templates,
     open_files_index,
     open_images_index,
+    open_results_index,
+    results_index,
     template,
 )
 
@@ -21,5 +23,7 @@ __all__ = [
     "install_templates",
     "open_files_index",
     "open_images_index",
+    "open_results_index",
+    "results_index",
     "template",
 ]

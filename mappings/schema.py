@@ -1,10 +1,11 @@
 """Index names, templates, and the check that an index was made by this version of the schema."""
 
 import json
+import logging
 from importlib.resources import files
 from typing import Any
 
-from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import AuthorizationException, BadRequestError, Elasticsearch, NotFoundError
 
 from simquery.errors import CaseError, SchemaError
 
@@ -17,13 +18,17 @@ __all__ = [
     "install_templates",
     "open_files_index",
     "open_images_index",
+    "open_results_index",
+    "results_index",
     "template",
 ]
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 2
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
-_KINDS = ("files", "images")
+_KINDS = ("files", "images", "results")
 
 
 def files_index(case: str) -> str:
@@ -36,16 +41,28 @@ def images_index(case: str, model: str) -> str:
     return f"simquery-images-{case}-{model}"
 
 
+def results_index() -> str:
+    """Name of the index with the saved queries of all cases."""
+    return "simquery-results"
+
+
 def template(kind: str) -> dict[str, Any]:
-    """Index template of a kind of index (``files``, ``images``), as it is sent to Elasticsearch."""
+    """Index template of a kind of index (``files``, ``images``, ``results``), as it is sent to Elasticsearch."""
     body: dict[str, Any] = json.loads(files("simquery.mappings").joinpath(f"{kind}.json").read_text("utf-8"))
     return body
 
 
 def install_templates(client: Elasticsearch) -> None:
-    """Put all index templates; doing it again changes nothing."""
-    for kind in _KINDS:
-        client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
+    """Put all index templates; doing it again changes nothing.
+
+    Credentials that are limited to simquery's indices may not: indices are created with everything that the templates
+    say, so that nothing is missing then. The templates guard indices that somebody else creates under our names.
+    """
+    try:
+        for kind in _KINDS:
+            client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
+    except AuthorizationException:
+        logger.info("the credentials may not put index templates: indices get their mappings when they are created")
 
 
 def open_files_index(client: Elasticsearch, case: str) -> str:
@@ -57,7 +74,7 @@ def open_files_index(client: Elasticsearch, case: str) -> str:
         When it was made by another version of the schema.
     """
     name = files_index(case)
-    _create(client, name, {"_meta": {"schema": SCHEMA, "case": case}})
+    _create(client, name, "files", {"case": case})
     _check(_meta(client, name), name, {"case": case})
     return name
 
@@ -72,10 +89,23 @@ def open_images_index(client: Elasticsearch, case: str, model: str, dims: int, f
         compared.
     """
     name = images_index(case, model)
-    embedding = template("images")["template"]["mappings"]["properties"]["embedding"] | {"dims": dims}
     facts = {"case": case, "model": model, "dims": dims, "fingerprint": fingerprint}
-    _create(client, name, {"_meta": {"schema": SCHEMA} | facts, "properties": {"embedding": embedding}})
+    _create(client, name, "images", facts, {"dims": dims})
     _check(_meta(client, name), name, facts)
+    return name
+
+
+def open_results_index(client: Elasticsearch) -> str:
+    """Create the index of the saved queries where it is missing, and return its name.
+
+    Raises
+    ------
+    SchemaError
+        When it was made by another version of the schema.
+    """
+    name = results_index()
+    _create(client, name, "results", {})
+    _check(_meta(client, name), name, {})
     return name
 
 
@@ -113,11 +143,17 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
     )
 
 
-def _create(client: Elasticsearch, name: str, mappings: dict[str, Any]) -> None:
+def _create(
+    client: Elasticsearch, name: str, kind: str, facts: dict[str, Any], embedding: dict[str, Any] | None = None
+) -> None:
     if client.indices.exists(index=name):
         return
+    body = template(kind)["template"]
+    body["mappings"]["_meta"] |= facts
+    if embedding is not None:
+        body["mappings"]["properties"]["embedding"] |= embedding
     try:
-        client.indices.create(index=name, mappings=mappings, wait_for_active_shards=1)
+        client.indices.create(index=name, **body, wait_for_active_shards=1)
     except BadRequestError as error:
         if error.error != "resource_already_exists_exception":  # another process was faster
             raise

@@ -8,6 +8,7 @@ import click
 
 from simquery import __version__
 from simquery.cli.evidence import index, watch
+from simquery.cli.kibana import kibana
 from simquery.cli.models import models
 from simquery.cli.node import down, status, up
 from simquery.cli.query import query
@@ -36,7 +37,7 @@ def cli() -> None:
     """  # noqa: D301
 
 
-for _command in (up, down, status, index, watch, query, models):
+for _command in (up, down, status, index, watch, query, models, kibana):
     cli.add_command(_command)
 
 

@@ -50,6 +50,7 @@ def _column(column: Mapping[str, Any], shown: str) -> dict[str, Any]:
 
 def _rows(column: Mapping[str, Any], shown: str) -> dict[str, Any]:
     by_count = column.get("order") == "count"
+    alphabetical = {"type": "alphabetical", "fallback": False}
     return {
         "label": column["label"],
         "customLabel": True,
@@ -60,9 +61,7 @@ def _rows(column: Mapping[str, Any], shown: str) -> dict[str, Any]:
         "isBucketed": True,
         "params": {
             "size": column.get("size", 100),
-            "orderBy": {"type": "column", "columnId": shown}
-            if by_count
-            else {"type": "alphabetical", "fallback": False},
+            "orderBy": {"type": "column", "columnId": shown} if by_count else alphabetical,
             "orderDirection": column.get("direction", "desc" if by_count else "asc"),
             "otherBucket": False,
             "missingBucket": False,

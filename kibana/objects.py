@@ -1,7 +1,7 @@
 """Saved objects from their sources: data views, searches and tables, Vega specs, and dashboards that put them together.
 
-Each object is stamped with the oldest version that its form belongs to: a newer Kibana migrates it upwards, while too new a
-stamp makes it refuse the whole import.
+Each object is stamped with the oldest version that its form belongs to: a newer Kibana migrates it upwards, while too
+new a stamp makes it refuse the whole import.
 """
 
 import json

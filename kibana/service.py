@@ -152,7 +152,8 @@ def _described(error: Mapping[str, Any]) -> str:
 
 def _said(content: object) -> str:
     message = content.get("message") if isinstance(content, dict) else None
-    return str(message or "it gives no reason").rstrip(".")
+    # Elasticsearch's reasons come with their causes, over several lines; what matters is the end.
+    return " ".join(str(message or "it gives no reason").rpartition("]: ")[2].split()).rstrip(".")
 
 
 def _cause(error: Exception) -> str:

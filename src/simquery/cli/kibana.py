@@ -23,8 +23,8 @@ def kibana() -> None:
 def install(settings: Settings, url: str | None, space: str | None) -> None:
     """Install the dashboards and all that they need, or bring them up to date.
 
-    Doing it again changes nothing. Credentials and certificate authority are those of the cluster (SIMQUERY_USERNAME and
-    SIMQUERY_PASSWORD, or SIMQUERY_API_KEY; SIMQUERY_CA_FILE).
+    Doing it again changes nothing. Credentials and certificate authority are those of the cluster (SIMQUERY_USERNAME
+    and SIMQUERY_PASSWORD, or SIMQUERY_API_KEY; SIMQUERY_CA_FILE).
     """
     address = settings.kibana_url if url is None else _address(url)
     objects = saved_objects()

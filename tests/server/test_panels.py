@@ -45,8 +45,8 @@ class Sections(HTMLParser):
             self.troubles[self.section] = (values.get("data-error") or "") + (values.get("data-warnings") or "")
         if tag == "g":
             self.groups.append(values.get("class") or "")
-        if tag == "path" and self.section and re.search(r"\bmarks\b", " ".join(self.groups)):
-            self.marks[self.section] += "mark-" in self.groups[-1] and "role-mark" in self.groups[-1]
+        if tag == "path" and self.section:
+            self.marks[self.section] += "role-mark " in self.groups[-1]
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "g":
@@ -139,7 +139,7 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def filters(client: Elasticsearch) -> Iterator[dict[str, dict[str, Any]]]:
+def filters(client: Elasticsearch) -> Iterator[dict[int, dict[str, Any]]]:
     """Indices with 0, 1 and 1,000 documents of each kind, and the filters that choose them, by size."""
     own = f"t{uuid.uuid4().hex[:12]}"
     shared = ("simquery-measures", "simquery-timings", open_results_index(client))
@@ -176,46 +176,48 @@ def clause(spec: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def drawn(
     client: Elasticsearch, filters: dict[int, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> dict[int, Sections]:
+) -> Sections:
     try:
         browser()
         install_packages()
     except CannotDrawError as error:
         pytest.skip(str(error))
-    pages = {}
-    for size in SIZES:
-        panels = {name: answered(client, spec, [clause(spec, filters[size])]) for name, spec in SPECS.items()}
-        folder = tmp_path_factory.mktemp(f"drawn-{size}")
-        pages[size] = Sections(drawn_page(folder, page(panels)))
-    return pages
+    panels = {
+        f"{name}/{size}": answered(client, spec, [clause(spec, filters[size])])
+        for name, spec in SPECS.items()
+        for size in SIZES
+    }
+    return Sections(drawn_page(tmp_path_factory.mktemp("drawn"), page(panels)))
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_every_panel_is_drawn_without_error_or_warning(drawn: dict[int, Sections], size: int) -> None:
-    assert set(drawn[size].texts) == set(SPECS)
-    assert {name: said for name, said in drawn[size].troubles.items() if said} == {}
+def test_every_panel_is_drawn_without_error_or_warning(drawn: Sections, size: int) -> None:
+    # An axis without data has no extent; Kibana is told to keep such warnings to itself.
+    expected = re.compile(r'(Infinite extent for field "\w+": \[Infinity, -Infinity\](; )?)*' if size < 1000 else "")
+    troubles = {name: drawn.troubles[f"{name}/{size}"] for name in SPECS}
+    assert {name: said for name, said in troubles.items() if not expected.fullmatch(said)} == {}
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_an_empty_panel_says_what_to_run(drawn: dict[int, Sections], name: str) -> None:
-    assert any("Run:  simquery " in text for text in drawn[0].texts[name])
-    assert drawn[0].marks[name] == 0
+def test_an_empty_panel_says_what_to_run(drawn: Sections, name: str) -> None:
+    assert any("Run:  simquery " in text for text in drawn.texts[f"{name}/0"])
+    assert drawn.marks[f"{name}/0"] == 0
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_full_panel_has_its_title_and_its_data(drawn: dict[int, Sections], name: str) -> None:
-    texts = drawn[1000].texts[name]
+def test_a_full_panel_has_its_title_and_its_data(drawn: Sections, name: str) -> None:
+    texts = drawn.texts[f"{name}/1000"]
     assert SPECS[name]["usermeta"]["title"] in texts
     assert not any("Nothing here yet" in text for text in texts)
-    assert drawn[1000].marks[name] > 0
+    assert drawn.marks[f"{name}/1000"] > 0
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_axes_and_legends_say_what_they_measure(drawn: dict[int, Sections], name: str) -> None:
+def test_axes_and_legends_say_what_they_measure(drawn: Sections, name: str) -> None:
     encodings = [SPECS[name].get("encoding", {}), *(layer["encoding"] for layer in SPECS[name].get("layer", []))]
     channels = [(channel, each) for encoding in encodings for channel, each in encoding.items()]
     titles = {each["title"] for channel, each in channels if channel != "tooltip" and each.get("title")}
-    assert titles <= set(drawn[1000].texts[name])
+    assert titles <= set(drawn.texts[f"{name}/1000"])
 
 
 def test_colours_are_those_that_the_colour_blind_can_tell_apart() -> None:

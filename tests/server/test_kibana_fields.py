@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +18,11 @@ SPECS = vega_specs()
 NOT_MAPPED = {"_index", "___records___"}
 
 
-@pytest.fixture
-def fields(client: Elasticsearch, case: str) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def fields(client: Elasticsearch) -> Iterator[dict[str, dict[str, Any]]]:
     """Types and abilities of all fields, by the pattern of their indices."""
-    open_files_index(client, case)
-    open_images_index(client, case, "mini", 4, "f" * 64)
+    case = f"t{uuid.uuid4().hex[:12]}"
+    own = [open_files_index(client, case), open_images_index(client, case, "mini", 4, "f" * 64)]
     open_results_index(client)
     for kind in ("measures", "timings"):
         client.options(ignore_status=400).indices.create(index=f"simquery-{kind}", **template(kind)["template"])
@@ -30,13 +31,14 @@ def fields(client: Elasticsearch, case: str) -> dict[str, dict[str, Any]]:
         "simquery-images-*": f"simquery-images-{case}-mini",
         **{name: name for name in ("simquery-results", "simquery-measures", "simquery-timings")},
     }
-    return {
+    yield {
         pattern: {
             name: next(iter(kinds.values()))
             for name, kinds in client.field_caps(index=index, fields="*")["fields"].items()
         }
         for pattern, index in patterns.items()
     }
+    client.indices.delete(index=",".join(own))
 
 
 def view_of(name: str) -> str:

@@ -98,10 +98,8 @@ def test_without_templates_indices_are_the_same(
     for name, body in client.indices.get(index=f"simquery-*-{case}*", flat_settings=True).body.items():
         assert without[name]["mappings"] == body["mappings"]
         own = {"index.creation_date", "index.uuid", "index.provided_name"}
-        settings = [
-            {key: each["settings"][key] for key in each["settings"].keys() - own} for each in (without[name], body)
-        ]
-        assert settings[0] == settings[1]
+        before, after = without[name]["settings"], body["settings"]
+        assert {key: before[key] for key in before.keys() - own} == {key: after[key] for key in after.keys() - own}
 
 
 def test_the_indexers_key_reaches_no_other_index_and_no_security(as_role: Connect) -> None:

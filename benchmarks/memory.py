@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py --dims 1536
 
-Computed, not measured, from what Elasticsearch keeps for each vector: 4 bytes a dimension as float; 1 byte a dimension and
-4 more as int8; a bit a dimension and 14 bytes more as bbq; 4 bytes for each of m neighbours in the graph (m = 16, twice that
-on its lowest layer is the most). The floats stay on the disk in every case: they re-score candidates and serve exact search.
+Computed, not measured, from what Elasticsearch keeps for each vector: 4 bytes a dimension as float; 1 byte a dimension
+and 4 more as int8; a bit a dimension and 14 bytes more as bbq; 4 bytes for each of 16 neighbours in the graph. The
+floats stay on the disk in every case: they re-score candidates and serve exact search.
 """
 
 import argparse

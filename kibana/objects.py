@@ -231,4 +231,7 @@ def _dashboard(name: str, source: Mapping[str, Any]) -> list[SavedObject]:
         "kibanaSavedObjectMeta": {"searchSourceJSON": json.dumps(_NO_QUERY)},
     }
     identifier = f"simquery-{name}-dashboard"
-    return [_visualization(head, text["title"], "", text), _object("dashboard", identifier, attributes, references)]
+    return [
+        _visualization(head, f"{source['title']}: how to read it", "", text),
+        _object("dashboard", identifier, attributes, references),
+    ]

@@ -231,7 +231,5 @@ def _dashboard(name: str, source: Mapping[str, Any]) -> list[SavedObject]:
         "kibanaSavedObjectMeta": {"searchSourceJSON": json.dumps(_NO_QUERY)},
     }
     identifier = f"simquery-{name}-dashboard"
-    return [
-        _visualization(head, f"{source['title']}: how to read it", "", text),
-        _object("dashboard", identifier, attributes, references),
-    ]
+    heading = _visualization(head, f"{source['title']}: how to read it", "", text)
+    return [heading, _object("dashboard", identifier, attributes, references)]

@@ -149,7 +149,7 @@ def _create(
     if client.indices.exists(index=name):
         return
     body = template(kind)["template"]
-    body["mappings"]["_meta"] |= facts
+    body["mappings"]["_meta"] = {"schema": SCHEMA} | facts
     if embedding is not None:
         body["mappings"]["properties"]["embedding"] |= embedding
     try:

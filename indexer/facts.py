@@ -5,7 +5,6 @@ by people who want to mislead.
 """
 
 import base64
-import io
 import math
 import re
 from datetime import datetime
@@ -15,14 +14,10 @@ import imagehash
 from PIL import ExifTags, Image
 
 from simquery.embedders.pictures import Picture
+from simquery.embedders.thumbnails import thumbnail
 
-__all__ = ["THUMBNAIL_BYTES", "camera", "described", "location", "taken_at", "thumbnail"]
+__all__ = ["camera", "described", "location", "taken_at"]
 
-THUMBNAIL_BYTES = 8192
-"""A thumbnail (JPEG) has at most so many."""
-
-_THUMBNAIL_SIDES = (192, 128, 64, 32)
-_THUMBNAIL_QUALITIES = (80, 60, 40)
 _PERCEPTUAL_SIDE = 64
 _EARLIEST_YEAR = 1826
 """The oldest photograph that has survived."""
@@ -46,7 +41,7 @@ def described(picture: Picture, *, with_thumbnail: bool) -> dict[str, Any]:
         "taken_at": _or_none(taken_at, exif),
         "camera": _or_none(camera, exif),
         "location": _or_none(location, exif),
-        "thumbnail": thumbnail(picture.rgb) if with_thumbnail else None,
+        "thumbnail": base64.b64encode(thumbnail(picture.rgb)).decode("ascii") if with_thumbnail else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -84,21 +79,6 @@ def location(exif: Image.Exif) -> dict[str, float] | None:
     if latitude is None or longitude is None or latitude == longitude == 0.0:
         return None
     return {"lat": latitude, "lon": longitude}
-
-
-def thumbnail(rgb: Image.Image) -> str:
-    """A small JPEG of at most `THUMBNAIL_BYTES`, in base64."""
-    content = b""
-    for side in _THUMBNAIL_SIDES:
-        small = rgb.copy()
-        small.thumbnail((side, side))
-        for quality in _THUMBNAIL_QUALITIES:
-            sink = io.BytesIO()
-            small.save(sink, "JPEG", quality=quality)
-            content = sink.getvalue()
-            if len(content) <= THUMBNAIL_BYTES:
-                return base64.b64encode(content).decode("ascii")
-    raise ValueError(f"no thumbnail of {THUMBNAIL_BYTES} bytes")  # 32 x 32 pixels never need more
 
 
 def _or_none(read: Any, exif: Image.Exif) -> Any:

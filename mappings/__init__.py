@@ -12,7 +12,9 @@ from simquery.mappings.schema import (
     open_files_index,
     open_images_index,
     open_measures_index,
+    open_results_index,
     open_timings_index,
+    results_index,
     store_candidates,
     template,
 )
@@ -29,7 +31,9 @@ __all__ = [
     "open_files_index",
     "open_images_index",
     "open_measures_index",
+    "open_results_index",
     "open_timings_index",
+    "results_index",
     "store_candidates",
     "template",
 ]

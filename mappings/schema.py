@@ -1,12 +1,13 @@
 """Index names, templates, and the check that an index was made by this version of the schema."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import AuthorizationException, BadRequestError, Elasticsearch, NotFoundError
 
 from simquery.errors import CaseError, SchemaError
 
@@ -22,15 +23,19 @@ __all__ = [
     "open_files_index",
     "open_images_index",
     "open_measures_index",
+    "open_results_index",
     "open_timings_index",
+    "results_index",
     "store_candidates",
     "template",
 ]
 
+logger = logging.getLogger(__name__)
+
 SCHEMA = 3
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
-_KINDS = ("files", "images", "measures", "timings")
+_KINDS = ("files", "images", "measures", "results", "timings")
 
 _GRAPH = {"m": 16, "ef_construction": 100}
 
@@ -70,6 +75,11 @@ def images_index(case: str, model: str) -> str:
     return f"simquery-images-{case}-{model}"
 
 
+def results_index() -> str:
+    """Name of the index with the saved queries of all cases."""
+    return "simquery-results"
+
+
 def template(kind: str) -> dict[str, Any]:
     """Index template of a kind of index, such as ``files`` or ``measures``, as it is sent to Elasticsearch."""
     body: dict[str, Any] = json.loads(files("simquery.mappings").joinpath(f"{kind}.json").read_text("utf-8"))
@@ -77,9 +87,16 @@ def template(kind: str) -> dict[str, Any]:
 
 
 def install_templates(client: Elasticsearch) -> None:
-    """Put all index templates; doing it again changes nothing."""
-    for kind in _KINDS:
-        client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
+    """Put all index templates; doing it again changes nothing.
+
+    Credentials that are limited to simquery's indices may not: indices are created with everything that the templates
+    say, so that nothing is missing then. The templates guard indices that somebody else creates under our names.
+    """
+    try:
+        for kind in _KINDS:
+            client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
+    except AuthorizationException:
+        logger.info("the credentials may not put index templates: indices get their mappings when they are created")
 
 
 def open_files_index(client: Elasticsearch, case: str) -> str:
@@ -91,7 +108,7 @@ def open_files_index(client: Elasticsearch, case: str) -> str:
         When it was made by another version of the schema.
     """
     name = files_index(case)
-    _create(client, name, {"_meta": {"schema": SCHEMA, "case": case}})
+    _create(client, name, "files", {"case": case})
     _check(_meta(client, name), name, {"case": case})
     return name
 
@@ -125,12 +142,12 @@ def open_images_index(
         compared.
     """
     name = images_index(case, model)
-    embedding = template("images")["template"]["mappings"]["properties"]["embedding"] | {"dims": dims}
+    embedding: dict[str, Any] = {"dims": dims}
     options = VECTOR_INDEXES[vector_index]
     if options is not None:
         embedding |= {"index": True, "similarity": similarity, "index_options": options}
     facts = {"case": case, "model": model, "dims": dims, "fingerprint": fingerprint}
-    _create(client, name, {"_meta": {"schema": SCHEMA} | facts, "properties": {"embedding": embedding}})
+    _create(client, name, "images", facts, embedding)
     _check(_meta(client, name), name, facts)
     return name
 
@@ -143,6 +160,20 @@ def open_measures_index(client: Elasticsearch) -> str:
 def open_timings_index(client: Elasticsearch) -> str:
     """Create the index of evaluations' times where it is missing, and return its name; it belongs to no case."""
     return _open_shared_index(client, "timings")
+
+
+def open_results_index(client: Elasticsearch) -> str:
+    """Create the index of the saved queries where it is missing, and return its name.
+
+    Raises
+    ------
+    SchemaError
+        When it was made by another version of the schema.
+    """
+    name = results_index()
+    _create(client, name, "results", {})
+    _check(_meta(client, name), name, {})
+    return name
 
 
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
@@ -198,17 +229,22 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
 def _open_shared_index(client: Elasticsearch, kind: str) -> str:
     # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
     name = f"simquery-{kind}"
-    properties = template(kind)["template"]["mappings"]["properties"]
-    _create(client, name, {"properties": properties})
-    client.indices.put_mapping(index=name, properties=properties)
+    _create(client, name, kind, {})
+    client.indices.put_mapping(index=name, properties=template(kind)["template"]["mappings"]["properties"])
     return name
 
 
-def _create(client: Elasticsearch, name: str, mappings: dict[str, Any]) -> None:
+def _create(
+    client: Elasticsearch, name: str, kind: str, facts: dict[str, Any], embedding: dict[str, Any] | None = None
+) -> None:
     if client.indices.exists(index=name):
         return
+    body = template(kind)["template"]
+    body["mappings"]["_meta"] = {"schema": SCHEMA} | facts
+    if embedding is not None:
+        body["mappings"]["properties"]["embedding"] |= embedding
     try:
-        client.indices.create(index=name, mappings=mappings, wait_for_active_shards=1)
+        client.indices.create(index=name, **body, wait_for_active_shards=1)
     except BadRequestError as error:
         if error.error != "resource_already_exists_exception":  # another process was faster
             raise

@@ -1,10 +1,11 @@
 """Queries by example: request builders, the searcher, and what a ranking looks like.
 
-with connect(settings) as client:
-searcher = Searcher(client, "fraud-7", "mobilenetv2", lambda: build_embedder(settings))
-query = Query((searcher.reference("suspect.jpg"),), find_distance("modified"), k=100)
-for hit in searcher.rank(query).hits:
-print(hit.rank, hit.distance, hit.paths)
+`examples/similar.py` shows them at work::
+
+    searcher = Searcher(client, "fraud-7", "mobilenetv2", lambda: build_embedder(settings))
+    query = Query((searcher.reference("suspect.jpg"),), find_distance("modified"), k=100)
+    for hit in searcher.rank(query).hits:
+        print(hit.rank, hit.distance, hit.paths)
 """
 
 from simquery.query.augmentation import Augmentation, variants
@@ -12,6 +13,7 @@ from simquery.query.example import MAX_VECTORS, Combine, Example
 from simquery.query.filters import Filters, Place
 from simquery.query.formats import FORMATS, ranking_table
 from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
+from simquery.query.results import Saved, save_ranking
 from simquery.query.searcher import Searcher
 from simquery.query.sheet import contact_sheet
 
@@ -28,8 +30,10 @@ __all__ = [
     "Query",
     "Ranking",
     "Reference",
+    "Saved",
     "Searcher",
     "contact_sheet",
     "ranking_table",
+    "save_ranking",
     "variants",
 ]

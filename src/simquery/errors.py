@@ -16,6 +16,7 @@
       - NotElasticsearchError
       - SchemaError
       - CaseError
+   + KibanaError (5): Kibana, which belongs to the cluster
    + NodeError (6): the local node
       - JavaError
       - DownloadError
@@ -44,6 +45,7 @@ __all__ = [
     "FolderError",
     "InputError",
     "JavaError",
+    "KibanaError",
     "NodeError",
     "NotElasticsearchError",
     "PictureError",
@@ -130,6 +132,12 @@ class SchemaError(ClusterError):
 
 class CaseError(ClusterError):
     """A case that holds nothing (yet) for what was asked."""
+
+
+class KibanaError(SimqueryError):
+    """Kibana cannot be reached, or refuses what it is asked to take over."""
+
+    exit_code = 5
 
 
 class NodeError(SimqueryError):

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="API key, instead of user and password")
     ca_file: Path | None = Field(None, description="certificate authority of the cluster (PEM)")
     verify_certificates: bool = Field(True, description="check the cluster's certificate")
+    kibana_url: AnyHttpUrl = Field(AnyHttpUrl("http://127.0.0.1:5601"), description="Kibana that shows the results")
     timeout: float = Field(60.0, gt=0, le=3600, description="seconds to wait for one answer of the cluster")
 
     elasticsearch_home: Path | None = Field(None, description="installed Elasticsearch for the local node")
@@ -89,8 +90,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
-        if self.url is not None and (self.url.username or self.url.password):
-            raise ValueError("the url must not hold credentials: set SIMQUERY_USERNAME and SIMQUERY_PASSWORD")
+        if any(url is not None and (url.username or url.password) for url in (self.url, self.kibana_url)):
+            raise ValueError("a url must not hold credentials: set SIMQUERY_USERNAME and SIMQUERY_PASSWORD")
         for secret in (self.password, self.api_key):
             if secret is not None and not secret.get_secret_value().isprintable():
                 raise ValueError("a password or api_key holds a line break or control character")

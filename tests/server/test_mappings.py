@@ -21,7 +21,7 @@ def test_installing_templates_again_changes_nothing(client: Elasticsearch) -> No
     before = client.indices.get_index_template(name="simquery-*").body
     install_templates(client)
     assert client.indices.get_index_template(name="simquery-*").body == before
-    kinds = {"simquery-files", "simquery-images", "simquery-measures", "simquery-timings"}
+    kinds = {"simquery-files", "simquery-images", "simquery-measures", "simquery-results", "simquery-timings"}
     assert {entry["name"] for entry in before["index_templates"]} == kinds
 
 

@@ -9,7 +9,8 @@ from PIL.TiffImagePlugin import IFDRational
 
 from simquery.embedders.formats import decoded_formats
 from simquery.embedders.pictures import load_picture, open_evidence
-from simquery.indexer.facts import THUMBNAIL_BYTES, camera, described, location, taken_at
+from simquery.embedders.thumbnails import THUMBNAIL_BYTES
+from simquery.indexer.facts import camera, described, location, taken_at
 from tests.conftest import pixels, save_picture
 
 

@@ -29,6 +29,7 @@ _MODULES = {
     "recall": "recall",
     "evaluate": "evaluate",
     "models": "models",
+    "kibana": "kibana",
 }
 """The module of each command: only that of the one that is given is imported, for half of a query is imports."""
 

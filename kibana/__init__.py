@@ -1,0 +1,6 @@
+"""What Kibana shows: saved objects assembled from readable sources, and their way into a Kibana."""
+
+from simquery.kibana.objects import RESULTS_DASHBOARD, as_ndjson, roles, saved_objects
+from simquery.kibana.service import Kibana, dashboard_link
+
+__all__ = ["RESULTS_DASHBOARD", "Kibana", "as_ndjson", "dashboard_link", "roles", "saved_objects"]

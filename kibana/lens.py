@@ -1,0 +1,89 @@
+"""Tables and numbers as Kibana's Lens describes them.
+
+A source lists its columns in the order in which they are shown. Each is either ``{"by": field}``, a row for each value
+(with ``"across": true``: a column for each value), or ``{"show": operation, "field": field}``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["LAYER", "state"]
+
+LAYER = "rows"
+
+
+def state(source: Mapping[str, Any]) -> dict[str, Any]:
+    """State of a Lens object: its columns, and how they are laid out."""
+    columns = {f"c{number}": column for number, column in enumerate(source["columns"])}
+    shown = next(name for name, column in columns.items() if "show" in column)
+    described = {name: _column(column, shown) for name, column in columns.items()}
+    # Lens wants what divides into rows before what is computed for them.
+    order = sorted(described, key=lambda name: not described[name]["isBucketed"])
+    if source.get("kind") == "number":
+        visualization: dict[str, Any] = {"layerId": LAYER, "layerType": "data", "metricAccessor": shown}
+    else:
+        visualization = {
+            "layerId": LAYER,
+            "layerType": "data",
+            "columns": [
+                {"columnId": name, "isTransposed": column.get("across", False)} for name, column in columns.items()
+            ],
+            "rowHeight": "auto",
+            "headerRowHeight": "auto",
+            "paging": {"size": 20, "enabled": True},
+        }
+    return {
+        "visualization": visualization,
+        "query": {"query": source.get("query", ""), "language": "kuery"},
+        "filters": [],
+        "datasourceStates": {
+            "formBased": {"layers": {LAYER: {"columnOrder": order, "columns": described, "incompleteColumns": {}}}}
+        },
+        "internalReferences": [],
+        "adHocDataViews": {},
+    }
+
+
+def _column(column: Mapping[str, Any], shown: str) -> dict[str, Any]:
+    return _rows(column, shown) if "by" in column else _value(column)
+
+
+def _rows(column: Mapping[str, Any], shown: str) -> dict[str, Any]:
+    by_count = column.get("order") == "count"
+    alphabetical = {"type": "alphabetical", "fallback": False}
+    return {
+        "label": column["label"],
+        "customLabel": True,
+        "dataType": column.get("type", "string"),
+        "operationType": "terms",
+        "scale": "ordinal",
+        "sourceField": column["by"],
+        "isBucketed": True,
+        "params": {
+            "size": column.get("size", 100),
+            "orderBy": {"type": "column", "columnId": shown} if by_count else alphabetical,
+            "orderDirection": column.get("direction", "desc" if by_count else "asc"),
+            "otherBucket": False,
+            "missingBucket": False,
+            "parentFormat": {"id": "terms"},
+        },
+    }
+
+
+def _value(column: Mapping[str, Any]) -> dict[str, Any]:
+    operation = column["show"]
+    described = {
+        "label": column["label"],
+        "customLabel": True,
+        "dataType": column.get("type", "number"),
+        "operationType": operation,
+        "scale": "ordinal" if operation == "last_value" else "ratio",
+        "sourceField": column.get("field", "___records___"),
+        "isBucketed": False,
+    }
+    if operation == "last_value":
+        return described | {"params": {"sortField": column["latest_by"], "showArrayValues": True}}
+    parameters: dict[str, Any] = {"emptyAsNull": operation != "count"}
+    if "decimals" in column:
+        parameters["format"] = {"id": "number", "params": {"decimals": column["decimals"]}}
+    return described | {"params": parameters}

@@ -1,0 +1,160 @@
+"""Kibana's interface: import of saved objects, and links into it."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import quote
+
+import urllib3
+from pydantic import AnyHttpUrl
+
+from simquery.errors import KibanaError, SettingsError
+from simquery.kibana.objects import RESULTS_DASHBOARD, SavedObject, as_ndjson
+from simquery.settings import Settings
+
+__all__ = ["Kibana", "dashboard_link"]
+
+_OK = 200
+_REFUSED = {401, 403}
+_MISSING = 404
+_CONFLICT = 409
+
+
+class Kibana:
+    """Connection to a Kibana.
+
+    Parameters
+    ----------
+    url
+        Its address, with the path that it is served under, if any.
+    settings
+        Credentials, certificate authority and timeout: those of the cluster, whose users Kibana knows.
+    space
+        Space to work in; None for the default one.
+
+    Raises
+    ------
+    SettingsError
+        When the CA file cannot be read.
+    """
+
+    def __init__(self, url: AnyHttpUrl, settings: Settings, space: str | None = None) -> None:
+        self._root = str(url).rstrip("/")
+        self._base = self._root + (f"/s/{space}" if space else "")
+        self._space = space
+        self._pool = urllib3.PoolManager(timeout=settings.timeout, retries=False, **_trust(url, settings))
+        self._headers = {"kbn-xsrf": "simquery", **_credentials(settings)}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.clear()
+
+    def ensure_space(self) -> None:
+        """Create the space where it is missing."""
+        if self._space is None:
+            return
+        body = json.dumps({"id": self._space, "name": self._space}).encode()
+        headers = {"content-type": "application/json"}
+        self._send("POST", f"{self._root}/api/spaces/space", body=body, headers=headers, fine={_OK, _CONFLICT})
+
+    def install(self, objects: Sequence[SavedObject]) -> None:
+        """Import saved objects; those of the same id are replaced, so that doing it again changes nothing.
+
+        Raises
+        ------
+        KibanaError
+            When one is refused; the message names each of them and says why.
+        """
+        answer = self._send(
+            "POST",
+            f"{self._base}/api/saved_objects/_import?overwrite=true",
+            fields={"file": ("simquery.ndjson", as_ndjson(objects), "application/x-ndjson")},
+        )
+        # The status is 200 even where every single object failed.
+        if answer.get("success") is not True or answer.get("successCount") != len(objects):
+            refused = [_described(error) for error in answer.get("errors", [])]
+            what = "; ".join(refused) or f"{answer.get('successCount', 0)} of {len(objects)} were taken"
+            raise KibanaError(f"{self._base} did not take over all saved objects: {what}.")
+
+    def _send(self, method: str, url: str, *, fine: set[int] | None = None, **request: Any) -> dict[str, Any]:
+        headers = self._headers | request.pop("headers", {})
+        try:
+            answer = self._pool.request(method, url, headers=headers, **request)
+        except urllib3.exceptions.SSLError as error:
+            raise KibanaError(
+                f"{self._root}: the certificate cannot be trusted ({_cause(error)}): set SIMQUERY_CA_FILE."
+            ) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise KibanaError(
+                f"{self._root} cannot be reached ({_cause(error)}): check --url, and that Kibana has started."
+            ) from error
+        try:
+            content = json.loads(answer.data)
+        except ValueError:
+            content = None
+        if answer.status in (fine or {_OK}) and isinstance(content, dict):
+            return content
+        if answer.status in _REFUSED:
+            raise KibanaError(f"{self._root} refuses the credentials, or they lack a right: {_said(content)}.")
+        if answer.status == _MISSING:
+            raise KibanaError(f"{url} does not exist: check --url and --space.")
+        raise KibanaError(f"{self._root} answers with HTTP status {answer.status}: {_said(content)}.")
+
+
+def dashboard_link(url: AnyHttpUrl, query: str, space: str | None = None) -> str:
+    """Link to a saved query on the dashboard with the results.
+
+    Parameters
+    ----------
+    url
+        Address of Kibana.
+    query
+        Id of the saved query.
+    space
+        Space that the dashboard is in; None for the default one.
+    """
+    base = str(url).rstrip("/") + (f"/s/{space}" if space else "")
+    # Kibana reads these as Rison, in which ! and ' are the only characters to be careful of; an id has neither.
+    state = quote(f"(query:(language:kuery,query:'query:\"{query}\"'))", safe="():,!'")
+    return f"{base}/app/dashboards#/view/{RESULTS_DASHBOARD}?_a={state}"
+
+
+def _trust(url: AnyHttpUrl, settings: Settings) -> dict[str, Any]:
+    if url.scheme != "https":
+        return {}
+    if not settings.verify_certificates:
+        return {"cert_reqs": "CERT_NONE", "assert_hostname": False}
+    if settings.ca_file is None:
+        return {}
+    if not os.access(settings.ca_file, os.R_OK):
+        raise SettingsError(f"SIMQUERY_CA_FILE names '{settings.ca_file}', which cannot be read.")
+    return {"ca_certs": str(settings.ca_file)}
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    if settings.api_key:
+        return {"authorization": f"ApiKey {settings.api_key.get_secret_value()}"}
+    if settings.username and settings.password:
+        pair = f"{settings.username}:{settings.password.get_secret_value()}"
+        return dict(urllib3.make_headers(basic_auth=pair))
+    return {}
+
+
+def _described(error: Mapping[str, Any]) -> str:
+    why = error.get("error", {})
+    reason = why.get("message") or why.get("type", "unknown")
+    missing = ", ".join(f"{each.get('type')} '{each.get('id')}'" for each in why.get("references", []))
+    return f"{error.get('type')} '{error.get('id')}': {reason}" + (f" ({missing})" if missing else "")
+
+
+def _said(content: object) -> str:
+    message = content.get("message") if isinstance(content, dict) else None
+    # Elasticsearch's reasons come with their causes, over several lines; what matters is the end.
+    return " ".join(str(message or "it gives no reason").rpartition("]: ")[2].split()).rstrip(".")
+
+
+def _cause(error: Exception) -> str:
+    return str(error).rsplit(": ", 1)[-1].rstrip(".)'\"")

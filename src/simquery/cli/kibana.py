@@ -1,0 +1,49 @@
+"""``simquery kibana install | objects``: dashboards, and how they get into a Kibana."""
+
+import click
+from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
+
+from simquery.cli.options import command, say
+from simquery.errors import SettingsError
+from simquery.kibana import Kibana, as_ndjson, saved_objects
+from simquery.settings import Settings
+
+__all__ = ["kibana"]
+
+
+@click.group(epilog="Example:  simquery kibana install --url https://kibana.lab:5601")
+def kibana() -> None:
+    """Dashboards for Kibana: results, evidence, indexing, evaluation."""
+
+
+@kibana.command(epilog="Example:  simquery kibana install --url http://127.0.0.1:5601 --space fraud-7")
+@click.option("--url", help="Address of Kibana.  [default: the setting kibana_url]")
+@click.option("--space", help="Kibana space to install into; created where it is missing.")
+@command
+def install(settings: Settings, url: str | None, space: str | None) -> None:
+    """Install the dashboards and all that they need, or bring them up to date.
+
+    Doing it again changes nothing. Credentials and certificate authority are those of the cluster (SIMQUERY_USERNAME
+    and SIMQUERY_PASSWORD, or SIMQUERY_API_KEY; SIMQUERY_CA_FILE).
+    """
+    address = settings.kibana_url if url is None else _address(url)
+    objects = saved_objects()
+    with Kibana(address, settings, space) as connection:
+        connection.ensure_space()
+        connection.install(objects)
+    dashboards = [each["attributes"]["title"] for each in objects if each["type"] == "dashboard"]
+    say(f"Installed {len(objects)} saved objects in {str(address).rstrip('/')}: {', '.join(dashboards)}")
+
+
+@kibana.command(epilog="Example:  simquery kibana objects > simquery.ndjson")
+@command
+def objects(settings: Settings) -> None:  # noqa: ARG001
+    """Print the saved objects as NDJSON, to be imported in Kibana by hand (Stack Management, Saved Objects)."""
+    click.echo(as_ndjson(saved_objects()), nl=False)
+
+
+def _address(url: str) -> AnyHttpUrl:
+    try:
+        return TypeAdapter(AnyHttpUrl).validate_python(url)
+    except ValidationError:
+        raise SettingsError(f"--url: '{url}' is not an address such as http://127.0.0.1:5601.") from None

@@ -1,0 +1,172 @@
+"""The rights in ``kibana/roles.json`` suffice, and nothing more is allowed: on a real node, with real API keys."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from elasticsearch import AuthorizationException, Elasticsearch
+from pydantic import SecretStr
+
+from simquery.cli.main import cli
+from simquery.cluster import connect, explain
+from simquery.distances import DISTANCES
+from simquery.embedders import Embedder
+from simquery.errors import AuthenticationError
+from simquery.indexer import Counts, Indexer, check_folder, scan
+from simquery.kibana import roles
+from simquery.mappings import install_templates, open_results_index, results_index
+from simquery.query import Ranking, Searcher, save_ranking
+from simquery.settings import Settings
+from tests.conftest import save_picture
+from tests.server.conftest import MODEL
+
+Connect = Callable[[str], Elasticsearch]
+
+
+@pytest.fixture
+def key_of(client: Elasticsearch, cluster: Settings) -> Iterator[Callable[[str], Settings]]:
+    """Settings with an API key that has the rights of a role."""
+    made = []
+
+    def settings(role: str) -> Settings:
+        rights = {name: value for name, value in roles()[role].items() if name != "applications"}
+        key = client.security.create_api_key(name=f"test-{role}", role_descriptors={role: rights})
+        made.append(key["id"])
+        return cluster.model_copy(update={"username": None, "password": None, "api_key": SecretStr(key["encoded"])})
+
+    yield settings
+    client.security.invalidate_api_key(ids=made)
+
+
+@pytest.fixture
+def as_role(key_of: Callable[[str], Settings]) -> Iterator[Connect]:
+    opened = []
+
+    def connected(role: str) -> Elasticsearch:
+        opened.append(connect(key_of(role)))
+        return opened[-1]
+
+    yield connected
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    for seed in range(4):
+        save_picture(tmp_path / "evidence" / f"{seed}.png", seed)
+    return tmp_path / "evidence"
+
+
+def index(client: Elasticsearch, case: str, embedder: Embedder, folder: Path) -> Counts:
+    indexer = Indexer(client, case, embedder)
+    indexer.index(scan(check_folder(folder)), lambda _: None)
+    return indexer.counts
+
+
+def rank(client: Elasticsearch, case: str, embedder: Embedder, picture: Path) -> Ranking:
+    searcher = Searcher(client, case, MODEL, lambda: embedder)
+    return searcher.rank([searcher.reference(picture)], DISTANCES["modified"], 3)
+
+
+def test_the_indexers_key_indexes_queries_and_saves(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    indexer = as_role("simquery-indexer")
+    assert index(indexer, case, embedder, evidence).indexed == 4
+    ranking = rank(indexer, case, embedder, evidence / "2.png")
+    assert ranking.hits[0].paths == (str(evidence / "2.png"),)
+    saved = save_ranking(indexer, ranking)
+    found = client.count(index=results_index(), query={"term": {"query": saved.query}})
+    assert found["count"] == 3
+    client.delete_by_query(index=results_index(), query={"term": {"case": case}}, refresh=True)
+
+
+def test_without_templates_indices_are_the_same(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    client.indices.delete_index_template(name="simquery-files,simquery-images")
+    try:
+        index(as_role("simquery-indexer"), case, embedder, evidence)
+        without = client.indices.get(index=f"simquery-*-{case}*", flat_settings=True).body
+        client.indices.delete(index=",".join(without))
+    finally:
+        install_templates(client)
+    index(client, case, embedder, evidence)
+    for name, body in client.indices.get(index=f"simquery-*-{case}*", flat_settings=True).body.items():
+        assert without[name]["mappings"] == body["mappings"]
+        own = {"index.creation_date", "index.uuid", "index.provided_name"}
+        before, after = without[name]["settings"], body["settings"]
+        assert {key: before[key] for key in before.keys() - own} == {key: after[key] for key in after.keys() - own}
+
+
+def test_the_indexers_key_reaches_no_other_index_and_no_security(as_role: Connect) -> None:
+    indexer = as_role("simquery-indexer")
+    with pytest.raises(AuthorizationException):
+        indexer.index(index="somebody-elses", document={})
+    with pytest.raises(AuthorizationException):
+        indexer.security.get_user()
+    with pytest.raises(AuthorizationException):
+        indexer.indices.put_index_template(name="simquery-files", index_patterns=["simquery-files-*"])
+
+
+def test_a_reader_queries_and_writes_nothing(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    open_results_index(client)
+    index(client, case, embedder, evidence)
+    reader = as_role("simquery-reader")
+    ranking = rank(reader, case, embedder, evidence / "1.png")
+    assert len(ranking.hits) == 3
+    for write in (lambda: save_ranking(reader, ranking), lambda: index(reader, case, embedder, evidence.parent)):
+        with pytest.raises(AuthorizationException) as raised:
+            write()
+        explained = explain(raised.value, "http://the-cluster")
+        assert isinstance(explained, AuthenticationError)
+        assert "does not allow this with the credentials given" in str(explained)
+
+
+def test_an_analyst_saves_queries_and_changes_nothing(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    open_results_index(client)
+    index(client, case, embedder, evidence)
+    analyst = as_role("simquery-analyst")
+    saved = save_ranking(analyst, rank(analyst, case, embedder, evidence / "1.png"))
+    document = f"{saved.query}-1"
+    with pytest.raises(AuthorizationException):
+        analyst.delete(index=results_index(), id=document)
+    with pytest.raises(AuthorizationException):
+        analyst.update(index=results_index(), id=document, doc={"note": "changed"})
+    with pytest.raises(AuthorizationException):
+        analyst.indices.delete(index=results_index())
+    with pytest.raises(AuthorizationException):
+        index(analyst, case, embedder, evidence.parent)
+    client.delete_by_query(index=results_index(), query={"term": {"case": case}}, refresh=True)
+
+
+def test_the_commands_work_with_a_readers_key(
+    key_of: Callable[[str], Settings],
+    client: Elasticsearch,
+    case: str,
+    embedder: Embedder,
+    evidence: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index(client, case, embedder, evidence)
+    settings = key_of("simquery-reader")
+    assert settings.api_key is not None
+    monkeypatch.setenv("SIMQUERY_URL", str(settings.url))
+    monkeypatch.setenv("SIMQUERY_API_KEY", settings.api_key.get_secret_value())
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+    status = json.loads(run("status", "--json").stdout)
+    assert {"case": case, "model": MODEL, "pictures": 4} in status["cases"]
+    found = json.loads(run("query", evidence / "0.png", "--case", case, "--model", MODEL, "--json").stdout)
+    assert found["hits"][0]["paths"] == [str(evidence / "0.png")]
+    refused = run("index", evidence.parent, "--case", case, "--model", MODEL)
+    assert isinstance(refused.exception, AuthorizationException | AuthenticationError)

@@ -307,11 +307,14 @@ def test_options_of_a_query_reach_it(case: str, evidence: Path, tmp_path: Path) 
     assert len(result["filters"]) == 2
     assert {hit["distance"] for hit in result["hits"][:2]} == {0.0}
 
-    rows = simquery(
-        "query", result["hits"][0]["sha256"], "--case", case, "-k", 3, "--output", "csv"
-    ).stdout.splitlines()
+    first = result["hits"][0]["sha256"]
+    rows = simquery("query", first, "--case", case, "-k", 3, "--output", "csv").stdout.splitlines()
     assert rows[0].startswith("rank,distance,sha256,path,")
     assert len(rows) == 4
+    dated = simquery("query", first, "--case", case, "--since", "2000", "-k", 3, "--save", "--note", "red", "--blur")
+    assert str(evidence / "3.png") in dated.stdout
+    assert "Saved as" in dated.stderr
+    assert "http://127.0.0.1:5601/" in dated.stderr
     near = simquery("query", evidence / "3.png", "--case", case, "--within", 0, "--output", "jsonl").stdout
     assert [json.loads(line)["rank"] for line in near.splitlines()] == [1]
     nothing = simquery("query", evidence / "3.png", "--case", case, "--camera", "nikon")

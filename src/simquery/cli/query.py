@@ -14,6 +14,7 @@ from simquery.distances import DISTANCES, find_distance
 from simquery.embedders import check_model_name
 from simquery.embedders.service import warm_embedder
 from simquery.errors import QueryError, SettingsError
+from simquery.kibana import dashboard_link
 from simquery.query import (
     FORMATS,
     MAX_VECTORS,
@@ -26,6 +27,7 @@ from simquery.query import (
     Searcher,
     contact_sheet,
     ranking_table,
+    save_ranking,
 )
 from simquery.settings import Settings
 
@@ -74,6 +76,9 @@ Example:  simquery query suspect.jpg --distance modified -k 100 --sheet hits.png
     help="jsonl, csv and trec are written as hits come in.",
 )
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the hits into this picture.")
+@click.option("--save", is_flag=True, help="Keep the hits with thumbnails for Kibana, and print the link.")
+@click.option("--note", help="What to remember about a saved query.")
+@click.option("--blur", is_flag=True, help="Save blurred thumbnails only.")
 @json_option
 @command
 @click.pass_context
@@ -95,6 +100,9 @@ def query(
     filters: Filters,
     output: str,
     sheet: Path | None,
+    save: bool,
+    note: str | None,
+    blur: bool,
     as_json: bool,
 ) -> None:
     """Rank the pictures of a case by their similarity to IMAGE; several of them make one query.
@@ -106,6 +114,8 @@ def query(
         raise click.UsageError("Name a reference picture.")
     if sheet is not None and os.path.lexists(sheet):
         raise SettingsError(f"'{sheet}' exists already, and nothing is overwritten: name another file for the sheet.")
+    if (note is not None or blur) and not save:
+        raise click.UsageError("--note and --blur are about a query that is saved: add --save.")
     k_given = context.get_parameter_source("k") is click.core.ParameterSource.COMMANDLINE
     if everything and k_given:
         raise click.UsageError("-k and --all exclude each other.")
@@ -132,14 +142,19 @@ def query(
             Mode(mode),
             candidates,
         )
-        if not as_json and output in FORMATS and sheet is None:
+        if not as_json and output in FORMATS and sheet is None and not save:
             for line in FORMATS[output](request, searcher.hits(request)):
                 click.echo(line)
             return
         ranking = searcher.rank(request)
+        saved = save_ranking(client, ranking, note=note, blur=blur) if save else None
     _show(ranking, "json" if as_json else output)
     if sheet is not None:
-        _save(ranking, sheet)
+        _draw(ranking, sheet)
+    if saved is not None:
+        say(f"Saved as {saved.query}: {dashboard_link(settings.kibana_url, saved.query)}")
+        if saved.without_thumbnail:
+            say(f"{saved.without_thumbnail} pictures can no longer be read and have no thumbnail.")
 
 
 def _listed(file: Iterable[str] | None) -> list[str]:
@@ -172,7 +187,7 @@ def _show(ranking: Ranking, output: str) -> None:
         say(f"All {size:,} pictures of the case are shown: there are no {ranking.query.k:,}.")
 
 
-def _save(ranking: Ranking, sheet: Path) -> None:
+def _draw(ranking: Ranking, sheet: Path) -> None:
     from PIL import Image  # noqa: PLC0415  (most queries draw nothing)
 
     try:

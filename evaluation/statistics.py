@@ -7,6 +7,7 @@ each class that is the plain bootstrap and the plain randomisation test.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -47,8 +48,8 @@ def confidence_interval(
         Confidence, for example 0.95.
     """
     sums, counts = _by_group(values[:, np.newaxis], groups)
-    picks = np.random.default_rng(seed).integers(0, len(counts), (_RESAMPLES, len(counts)))
-    means = sums[picks, 0].sum(axis=1) / counts[picks].sum(axis=1)
+    drawn = _resamples(len(counts), seed)
+    means = (drawn @ sums[:, 0]) / (drawn @ counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -113,6 +114,15 @@ def verdict(
                 f"{a} and {b} do not differ by what these references can show (p = {p[frozenset((a, b))]:.2f})."
             )
     return sentences
+
+
+@lru_cache(maxsize=4)
+def _resamples(groups: int, seed: int) -> NDArray[np.float64]:
+    """How often each group is drawn in each resample: (resamples, groups); the same for every measure of a run."""
+    picks = np.random.default_rng(seed).integers(0, groups, (_RESAMPLES, groups))
+    drawn = np.zeros((_RESAMPLES, groups))
+    np.add.at(drawn, (np.arange(_RESAMPLES)[:, np.newaxis], picks), 1.0)
+    return drawn
 
 
 def _by_group(values: NDArray[np.float64], groups: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

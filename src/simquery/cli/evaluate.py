@@ -127,8 +127,9 @@ def evaluate(
         _warn(evaluation.results.dataset)
         _report(evaluation, timings, protocol, out, per_class=per_class, as_json=as_json)
         if client is not None:
+            say("Storing measures and times for Kibana.")
             count = store(client, evaluation.results, timings, evaluation.manifest)
-            say(f"{count:,} measures and times are in simquery-measures and simquery-timings, for Kibana.")
+            say(f"{count:,} documents are in simquery-measures and simquery-timings.")
 
 
 class _Clock:

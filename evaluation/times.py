@@ -52,9 +52,9 @@ class Timing:
     engine
         ``numpy`` or ``elasticsearch``, for distances.
     seconds
-        Extraction: for `PER_EXTRACTION` pictures.
+        Extraction: scaled to `PER_EXTRACTION` pictures.
     count
-        Over how many pictures it was measured.
+        How many pictures ``seconds`` is for.
     """
 
     model: str
@@ -124,7 +124,7 @@ def time_network(settings: Settings, pictures: Sequence[Picture], runs: int) -> 
         seconds = json.loads(done.stdout)
         yield Timing(settings.model, None, "build", None, seconds["build"], 1)
         scale = PER_EXTRACTION / len(files)
-        yield Timing(settings.model, None, "extraction", None, seconds["extraction"] * scale, len(files))
+        yield Timing(settings.model, None, "extraction", None, seconds["extraction"] * scale, PER_EXTRACTION)
 
 
 def time_numpy(

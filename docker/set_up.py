@@ -57,7 +57,7 @@ def certificates() -> None:
 def cluster() -> None:
     """Make what the other services log in with."""
     own = ROOT / "own"
-    password = (own / "elastic-password").read_text()
+    password = (own / "elastic-password").read_text().strip()
     trust = {"ca_certs": str(ROOT / "trust" / "ca.crt")} if URL.startswith("https") else {}
     with Elasticsearch(URL, basic_auth=("elastic", password), request_timeout=60, **trust) as client:
         for name, rights in roles().items():

@@ -60,8 +60,9 @@ class Sections(HTMLParser):
 def measures(number: int, run: str) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(1)
     names = ("nAUIRC", "IR@0.5", "IR@0.8", "P@50")
-    for place, (reference, model, distance, measure, references) in enumerate(
-        product(range(1000), NETWORKS, DISTANCES, names, (1, 3, 5))
+    experiments = (("none", 1), ("sum", 1), ("sum", 3), ("sum", 5))
+    for place, (reference, model, distance, measure, (combine, references)) in enumerate(
+        product(range(1000), NETWORKS, DISTANCES, names, experiments)
     ):
         if place == number:
             return
@@ -77,7 +78,7 @@ def measures(number: int, run: str) -> Iterator[dict[str, Any]]:
             "label": f"class {reference % 7}",
             "reference": f"{reference:064x}",
             "references": references,
-            "combine": "sum",
+            "combine": combine,
             "augment": "none",
         }
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simquery.embedders.backend import load_tensorflow
-from simquery.embedders.cpu import CpuInference, agrees
+from simquery.embedders.cpu import CpuInference, agrees, is_faster
 from simquery.embedders.embedder import Features, Pixels
 from simquery.embedders.networks import Network
 from simquery.embedders.pictures import RESAMPLING
@@ -81,7 +81,7 @@ class KerasEmbedder:
             return self._accelerated(batch)
         return np.concatenate([self._embed(batch[start : start + self._batch]) for start in self._starts(len(batch))])
 
-    def accelerate(self) -> bool:
+    def accelerate(self, *, only_if_faster: bool = False) -> bool:
         """Let OpenVINO compute the embeddings from now on, unless its results differ; whether it does."""
         try:
             compiled = CpuInference(self._features.get_concrete_function(), self.input_size, self.dims)
@@ -90,6 +90,9 @@ class KerasEmbedder:
             logger.warning("OpenVINO cannot run '%s' (%s): TensorFlow does.", self.name, _first_line(error))
             return False
         if same:
+            if only_if_faster and not is_faster(compiled, self.embed, self.input_size):
+                logger.debug("'%s' is faster by TensorFlow than by OpenVINO", self.name)
+                return False
             self._accelerated = compiled
         else:
             logger.warning(

@@ -74,7 +74,7 @@ def _accelerate(embedder: Embedder, settings: Settings) -> None:
     from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
 
     if isinstance(embedder, KerasEmbedder) and (settings.inference == "openvino" or not has_gpu()):
-        embedder.accelerate()
+        embedder.accelerate(only_if_faster=settings.inference == "auto")
 
 
 def _build(name: str, settings: Settings) -> Embedder:

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         600.0, ge=0, le=86_400, description="seconds that a network built for a query waits for the next; 0: none does"
     )
     inference: Literal["auto", "tensorflow", "openvino"] = Field(
-        "auto", description="what computes embeddings; auto: OpenVINO where it is installed and there is no GPU"
+        "auto", description="what computes embeddings; auto: OpenVINO where it is installed and faster, without a GPU"
     )
     weights_dir: Path | None = Field(None, description="folder with weights files, looked at first")
     embedders: dict[str, str] = Field(

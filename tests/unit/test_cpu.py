@@ -41,9 +41,11 @@ def test_several_threads_may_embed_at_once() -> None:
             np.testing.assert_array_equal(found, expected)
 
 
-def test_openvino_is_used_where_it_is_installed_and_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_is_used_where_it_is_installed_and_faster_and_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "has_gpu", lambda: False)
-    assert mini("auto").inference == "openvino"  # type: ignore[attr-defined]
+    for faster, inference in ((True, "openvino"), (False, "tensorflow")):
+        monkeypatch.setattr(keras_embedders, "is_faster", lambda *_, faster=faster: faster)
+        assert mini("auto").inference == inference  # type: ignore[attr-defined]
     monkeypatch.setattr(registry, "has_gpu", lambda: True)
     assert mini("auto").inference == "tensorflow"  # type: ignore[attr-defined]
     monkeypatch.setattr(registry, "is_installed", lambda: False)

@@ -17,7 +17,7 @@ from simquery.errors import AuthenticationError
 from simquery.indexer import Counts, Indexer, check_folder, scan
 from simquery.kibana import roles
 from simquery.mappings import install_templates, open_results_index, results_index
-from simquery.query import Ranking, Searcher, save_ranking
+from simquery.query import Query, Ranking, Searcher, save_ranking
 from simquery.settings import Settings
 from tests.conftest import save_picture
 from tests.server.conftest import MODEL
@@ -68,7 +68,7 @@ def index(client: Elasticsearch, case: str, embedder: Embedder, folder: Path) ->
 
 def rank(client: Elasticsearch, case: str, embedder: Embedder, picture: Path) -> Ranking:
     searcher = Searcher(client, case, MODEL, lambda: embedder)
-    return searcher.rank([searcher.reference(picture)], DISTANCES["modified"], 3)
+    return searcher.rank(Query((searcher.reference(picture),), DISTANCES["modified"], 3))
 
 
 def test_the_indexers_key_indexes_queries_and_saves(

@@ -30,7 +30,13 @@ def all_commands(group: click.Group, name: str) -> dict[str, click.Command]:
 
 
 def _section(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, max_content_width=_WIDTH, terminal_width=_WIDTH)
+    context = click.Context(
+        command,
+        info_name=name,
+        max_content_width=_WIDTH,
+        terminal_width=_WIDTH,
+        help_option_names=cli.context_settings["help_option_names"],
+    )
     return f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
 
 

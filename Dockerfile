@@ -15,6 +15,7 @@ COPY mappings mappings
 COPY embedders embedders
 COPY indexer indexer
 COPY query query
+COPY evaluation evaluation
 COPY kibana kibana
 RUN /opt/simquery/bin/pip install ".${EXTRAS}" && /opt/simquery/bin/pip uninstall --yes pip
 

@@ -1,6 +1,7 @@
 """Queries by example against one case and model."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -79,6 +80,7 @@ class Searcher:
         self._index = images_index(case, model)
         self._references = ReferenceReader(client, self._index, self.embedding.fingerprint, build_embedder)
         self._exact_up_to = exact_up_to
+        self._size: int | None = None
 
     def reference(self, name: str | Path, augment: Collection[Augmentation] = ()) -> Reference:
         """Make a reference of a picture file, or of a picture of the case that is named by its SHA-256.
@@ -121,14 +123,15 @@ class Searcher:
         return self._hits(query, self._search(query))
 
     def _search(self, query: Query) -> _Search:
-        size = self._client.count(index=self._index)["count"]
-        if not size:
+        if self._size is None:
+            self._size = self._count()
+        mode = self._mode(query, self._size)
+        search = self._approximate(query) if mode is Mode.APPROXIMATE else None
+        search = search or self._exact(query)
+        self._size = search.collection_size
+        if not self._size:
             raise CaseError(f"Case '{self.case}' holds no picture that model '{self.model}' has seen.")
-        if self._mode(query, size) is Mode.APPROXIMATE:
-            search = self._approximate(query, size)
-            if search is not None:
-                return search
-        return self._exact(query, size)
+        return search
 
     def _mode(self, query: Query, size: int) -> Mode:
         graph = self.embedding.similarity
@@ -143,27 +146,35 @@ class Searcher:
         serves = graph == query.distance.graph and query.within is None
         return Mode.APPROXIMATE if shallow and serves and size > self._exact_up_to else Mode.EXACT
 
-    def _exact(self, query: Query, size: int) -> _Search:
-        limit = size if query.k is None else min(query.k, size)
-        page = min(limit, _PAGE if limit <= _PAGE else _DEEP_PAGE)
-        request = exact_search(query.example, query.distance, page, query.filters.clauses(), query.within)
-        return _Search(Mode.EXACT, None, size, request, limit, self._page(request))
+    def _exact(self, query: Query) -> _Search:
+        limit = sys.maxsize if query.k is None else query.k
+        page = limit if limit <= _PAGE else min(limit, _DEEP_PAGE)
+        filters = query.filters.clauses()
+        request = exact_search(query.example, query.distance, page, filters, query.within)
+        first = self._page(request)
+        # Without conditions every picture is a hit: one request says all.
+        counted = filters or query.within is not None
+        size = self._count() if counted else first["hits"]["total"]["value"]
+        return _Search(Mode.EXACT, None, size, request, limit, first)
 
-    def _approximate(self, query: Query, size: int) -> _Search | None:
+    def _approximate(self, query: Query) -> _Search | None:
         """Search the graph; None where that gives fewer hits than there are."""
-        limit = min(query.k or size, size)
+        limit = query.k or MAX_CANDIDATES
         stored = self.embedding.candidates.get(query.distance.name, _CANDIDATES)
         wanted = query.candidates or max(stored, _CANDIDATES_PER_HIT * limit)
         candidates = min(max(wanted, limit), MAX_CANDIDATES)
         filters = query.filters.clauses()
         request = approximate_search(query.example, query.distance, limit, candidates, filters)
         first = self._page(request)
-        if len(first["hits"]["hits"]) < limit:
-            # A filter may cut a graph into parts that cannot be reached: nothing that exists may be missing for that.
-            passing = self._client.count(index=self._index, query={"bool": {"filter": filters}})["count"]
-            if len(first["hits"]["hits"]) < min(limit, passing):
-                return None
-        return _Search(Mode.APPROXIMATE, candidates, size, request, limit, first)
+        found = len(first["hits"]["hits"])
+        # A filter may cut a graph into parts that cannot be reached: nothing that exists may be missing for that.
+        if found < limit and found < self._count(filters):
+            return None
+        return _Search(Mode.APPROXIMATE, candidates, self._count(), request, limit, first)
+
+    def _count(self, filters: Sequence[Mapping[str, Any]] = ()) -> int:
+        counted: int = self._client.count(index=self._index, query={"bool": {"filter": list(filters)}})["count"]
+        return counted
 
     def _page(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         index = None if "pit" in request else self._index

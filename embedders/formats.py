@@ -3,7 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-import pillow_heif
 from PIL import Image
 
 __all__ = ["decoded_formats", "is_picture_name"]
@@ -19,6 +18,8 @@ _OTHER_PICTURES = _RAW | {".emf", ".eps", ".fits", ".jxl", ".ps", ".svg", ".wmf"
 @cache
 def decoded_formats() -> tuple[str, ...]:
     """Names of the formats that are tried on a file, whatever its own name is."""
+    import pillow_heif  # noqa: PLC0415  (a query by an indexed picture decodes nothing)
+
     Image.init()
     pillow_heif.register_heif_opener(thumbnails=False)
     return tuple(name for name in Image.ID if name not in _NOT_DECODED)

@@ -7,8 +7,8 @@ An entry point, or ``module:attribute`` in the settings, names a callable withou
 
 import re
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simquery.embedders.backend import has_gpu
 from simquery.embedders.cpu import is_installed
@@ -17,6 +17,9 @@ from simquery.embedders.mini import mini_embedder
 from simquery.embedders.networks import NETWORKS
 from simquery.errors import EmbedderError, UnknownModelError
 from simquery.settings import Settings
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["ENTRY_POINTS", "build_embedder", "check_model_name", "model_names"]
 
@@ -40,8 +43,10 @@ def check_model_name(name: str, settings: Settings) -> str:
         When no model has that name.
     """
     name = name.lower()
-    model = name.partition("@")[0]
-    if not _MODEL_NAME.fullmatch(name) or not {name, model} & set(model_names(settings)):
+    known = {name, name.partition("@")[0]}
+    # What other packages bring is looked up last: reading what is installed takes a while.
+    ours = known & {*settings.embedders, *NETWORKS, "mini"}
+    if not _MODEL_NAME.fullmatch(name) or not (ours or known & set(model_names(settings))):
         raise UnknownModelError(f"There is no model '{name}'. There are: {', '.join(model_names(settings))}.")
     return name
 
@@ -93,7 +98,9 @@ def _build(name: str, settings: Settings) -> Embedder:
     return application_embedder(NETWORKS[model], layer or None, settings.weights_dir)
 
 
-def _plugins() -> list[EntryPoint]:
+def _plugins() -> "list[EntryPoint]":
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
     return list(entry_points(group=ENTRY_POINTS))
 
 
@@ -102,6 +109,8 @@ def _own_embedder(name: str, target: str) -> Embedder:
         from simquery.embedders.keras import file_embedder  # noqa: PLC0415
 
         return file_embedder(name, Path(target))
+    from importlib.metadata import EntryPoint  # noqa: PLC0415
+
     return _checked(name, EntryPoint(name, target, ENTRY_POINTS).load)
 
 

@@ -13,7 +13,6 @@ from simquery.query.example import MAX_VECTORS, Combine, Example
 from simquery.query.filters import Filters, Place
 from simquery.query.formats import FORMATS, ranking_table
 from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
-from simquery.query.results import Saved, save_ranking
 from simquery.query.searcher import Searcher
 from simquery.query.sheet import contact_sheet
 
@@ -30,10 +29,8 @@ __all__ = [
     "Query",
     "Ranking",
     "Reference",
-    "Saved",
     "Searcher",
     "contact_sheet",
     "ranking_table",
-    "save_ranking",
     "variants",
 ]

@@ -17,7 +17,8 @@ from simquery.embedders.thumbnails import THUMBNAIL_BYTES
 from simquery.errors import ClusterError
 from simquery.indexer import Counts
 from simquery.mappings import images_index, results_index
-from simquery.query import Query, Ranking, Searcher, save_ranking
+from simquery.query import Query, Ranking, Searcher
+from simquery.query.results import save_ranking
 from tests.conftest import save_picture
 from tests.server.conftest import MODEL
 

@@ -17,7 +17,8 @@ from simquery.errors import AuthenticationError
 from simquery.indexer import Counts, Indexer, check_folder, scan
 from simquery.kibana import roles
 from simquery.mappings import install_templates, open_results_index, results_index
-from simquery.query import Query, Ranking, Searcher, save_ranking
+from simquery.query import Query, Ranking, Searcher
+from simquery.query.results import save_ranking
 from simquery.settings import Settings
 from tests.conftest import save_picture
 from tests.server.conftest import MODEL

@@ -149,7 +149,7 @@ def test_an_installed_package_can_bring_a_distance(monkeypatch: pytest.MonkeyPat
         EntryPoint("wrong", f"{__name__}:Pair", "simquery.distances"),
         EntryPoint("missing", "no.such.package:Distance", "simquery.distances"),
     ]
-    monkeypatch.setattr("simquery.distances.registry.entry_points", lambda **_: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: points)
     assert isinstance(find_distance("chebyshev"), Distance)
     for name in ("wrong", "missing"):
         with pytest.raises(QueryError, match=f"Distance '{name}'"):

@@ -171,7 +171,7 @@ def test_a_lab_adds_a_class_through_the_settings() -> None:
 
 def test_a_package_adds_a_class_through_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("tiny", f"{__name__}:Tiny", registry.ENTRY_POINTS)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == point.group else [])
     assert build_embedder(load_settings(model="tiny")).fingerprint == "1" * 64
 
 

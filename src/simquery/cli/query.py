@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
+from elasticsearch import Elasticsearch
 
 from simquery.cli.filters import filter_options
 from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
@@ -14,7 +15,6 @@ from simquery.distances import DISTANCES, find_distance
 from simquery.embedders import check_model_name
 from simquery.embedders.service import warm_embedder
 from simquery.errors import QueryError, SettingsError
-from simquery.kibana import dashboard_link
 from simquery.query import (
     FORMATS,
     MAX_VECTORS,
@@ -27,7 +27,6 @@ from simquery.query import (
     Searcher,
     contact_sheet,
     ranking_table,
-    save_ranking,
 )
 from simquery.settings import Settings
 
@@ -147,14 +146,12 @@ def query(
                 click.echo(line)
             return
         ranking = searcher.rank(request)
-        saved = save_ranking(client, ranking, note=note, blur=blur) if save else None
+        without_thumbnail = _save(client, ranking, settings, note=note, blur=blur) if save else 0
     _show(ranking, "json" if as_json else output)
     if sheet is not None:
         _draw(ranking, sheet)
-    if saved is not None:
-        say(f"Saved as {saved.query}: {dashboard_link(settings.kibana_url, saved.query)}")
-        if saved.without_thumbnail:
-            say(f"{saved.without_thumbnail} pictures can no longer be read and have no thumbnail.")
+    if without_thumbnail:
+        say(f"{without_thumbnail} pictures can no longer be read and have no thumbnail.")
 
 
 def _listed(file: Iterable[str] | None) -> list[str]:
@@ -185,6 +182,15 @@ def _show(ranking: Ranking, output: str) -> None:
     size = ranking.collection_size
     if ranking.query.k and ranking.query.k > size:
         say(f"All {size:,} pictures of the case are shown: there are no {ranking.query.k:,}.")
+
+
+def _save(client: Elasticsearch, ranking: Ranking, settings: Settings, *, note: str | None, blur: bool) -> int:
+    from simquery.kibana import dashboard_link  # noqa: PLC0415  (most queries are not saved)
+    from simquery.query.results import save_ranking  # noqa: PLC0415
+
+    saved = save_ranking(client, ranking, note=note, blur=blur)
+    say(f"Saved as {saved.query}: {dashboard_link(settings.kibana_url, saved.query)}")
+    return saved.without_thumbnail
 
 
 def _draw(ranking: Ranking, sheet: Path) -> None:

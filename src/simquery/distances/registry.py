@@ -4,8 +4,6 @@ A package adds one through the entry point group ``simquery.distances``: the nam
 distance, its object a `Distance` subclass that is built without arguments.
 """
 
-from importlib.metadata import entry_points
-
 from simquery.distances.braycurtis import BrayCurtis
 from simquery.distances.cosine import Cosine
 from simquery.distances.distance import Distance
@@ -37,6 +35,8 @@ def find_distance(name: str) -> Distance:
     for distance in DISTANCES.values():
         if name in {distance.name, *distance.aliases}:
             return distance
+    from importlib.metadata import entry_points  # noqa: PLC0415  (reading what is installed takes a while)
+
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in plugins:
         raise QueryError(f"There is no distance '{name}'. There are: {', '.join([*DISTANCES, *sorted(plugins)])}.")

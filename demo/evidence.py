@@ -125,7 +125,7 @@ def _damaged(folder: Path) -> Iterable[File]:
     truncated, text = folder / "truncated.jpg", folder / "text.jpg"
     content = source.path.read_bytes()
     truncated.write_bytes(content[: len(content) // 2])
-    yield File(truncated, f"the first half of {source.name}", "unreadable")
+    yield File(truncated, f"the first half of {source.name}, read as far as it goes", "indexed")
     text.write_text("This is no picture, whatever its name says.\n", encoding="ascii")
     yield File(text, "a text with the name of a picture", "unreadable")
 

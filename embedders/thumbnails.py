@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 
 from simquery.embedders.pictures import decode, open_evidence
 
-__all__ = ["THUMBNAIL_BYTES", "blurred", "read_thumbnail", "thumbnail"]
+__all__ = ["THUMBNAIL_BYTES", "blurred", "read_small", "read_thumbnail", "thumbnail"]
 
 THUMBNAIL_BYTES = 8192
 """A thumbnail has at most so many bytes."""
@@ -42,12 +42,17 @@ def read_thumbnail(path: Path) -> bytes:
     OSError
         When it cannot be read.
     """
-    side = _SIDES[0]
+    return thumbnail(read_small(path, _SIDES[0]))
+
+
+def read_small(path: Path, side: int) -> Image.Image:
+    """Picture file in RGB, its longer side `side` pixels; raises what `read_thumbnail` does."""
     with open_evidence(path) as file:
         facts, (pixels,) = decode(file, [(side, side)])
     longest = max(facts.width, facts.height)
-    size = (max(1, facts.width * side // longest), max(1, facts.height * side // longest))
-    return thumbnail(Image.fromarray(pixels).resize(size))
+    return Image.fromarray(pixels).resize(
+        (max(1, facts.width * side // longest), max(1, facts.height * side // longest))
+    )
 
 
 def blurred(content: bytes) -> bytes:

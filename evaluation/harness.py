@@ -11,8 +11,7 @@ from simquery.embedders import Features
 from simquery.errors import SettingsError
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.measures import Found, Measure
-from simquery.evaluation.measures.precision import Precision
-from simquery.evaluation.measures.recall import Recall
+from simquery.evaluation.measures.measure import FirstPictures
 from simquery.evaluation.queries import Query
 from simquery.evaluation.rankings import distances_to, order_of
 
@@ -163,7 +162,7 @@ class Judge:
 
 def first_pictures(measure: Measure) -> int:
     """How many of the first pictures a measure is of; 0: it takes in all."""
-    return measure.k if isinstance(measure, Precision | Recall) else 0
+    return measure.k if isinstance(measure, FirstPictures) else 0
 
 
 def check_measures(measures: Sequence[Measure], pictures: int) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from simquery.embedders.pictures import decode, open_evidence
+from simquery.embedders.thumbnails import read_small
 from simquery.errors import PictureError
 from simquery.paths import real_path
 from simquery.query.ranking import Ranking
@@ -59,13 +59,9 @@ def _place(sheet: Image.Image, position: tuple[int, int], path: Path, caption: s
 
 def _thumbnail(path: Path) -> Image.Image | None:
     try:
-        with open_evidence(path) as file:
-            facts, (pixels,) = decode(file, [(_THUMBNAIL, _THUMBNAIL)])
+        return read_small(path, _THUMBNAIL)
     except (PictureError, OSError):
         return None
-    longest = max(facts.width, facts.height)
-    size = (max(1, facts.width * _THUMBNAIL // longest), max(1, facts.height * _THUMBNAIL // longest))
-    return Image.fromarray(pixels).resize(size)
 
 
 def _real_path(paths: tuple[str, ...]) -> Path:

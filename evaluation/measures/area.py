@@ -1,15 +1,15 @@
 """Area under the inverse recall curve (thesis, section 3.4.3)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from simquery.evaluation.measures.measure import Found, Measure, no_cutoff
+from simquery.evaluation.measures.measure import Found, WholeRanking
 
 __all__ = ["Area", "NormalisedArea"]
 
 
 @dataclass(frozen=True)
-class Area(Measure):
+class Area(WholeRanking):
     """``AUIRC``: area under the curve of pictures passed (y) over relevant pictures found (x). Lower is better.
 
     By the trapezoid rule through (0, 0), (1, r₁), …, (R, r_R), with rᵢ the rank of the i-th relevant picture:
@@ -18,17 +18,6 @@ class Area(Measure):
 
     symbol: ClassVar[str] = "AUIRC"
     higher_is_better: ClassVar[bool] = False
-
-    @property
-    def name(self) -> str:
-        """``AUIRC``."""
-        return self.symbol
-
-    @classmethod
-    def parse(cls, cutoff: str | None) -> Self:
-        """Take no cutoff."""
-        no_cutoff(cls.symbol, cutoff)
-        return cls()
 
     def of(self, found: Found) -> float:
         """Value for one ranking, in pictures × pictures."""

@@ -1,31 +1,20 @@
 """Average precision; its mean over references is the field's mAP."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from simquery.evaluation.measures.measure import Found, Measure, no_cutoff
+from simquery.evaluation.measures.measure import Found, WholeRanking
 
 __all__ = ["AveragePrecision"]
 
 
 @dataclass(frozen=True)
-class AveragePrecision(Measure):
+class AveragePrecision(WholeRanking):
     """``AP``: mean over the relevant pictures of the precision at their ranks, ``Σ (i / rᵢ) / R``; not found: 0."""
 
     symbol: ClassVar[str] = "AP"
-
-    @property
-    def name(self) -> str:
-        """``AP``."""
-        return self.symbol
-
-    @classmethod
-    def parse(cls, cutoff: str | None) -> Self:
-        """Take no cutoff."""
-        no_cutoff(cls.symbol, cutoff)
-        return cls()
 
     def of(self, found: Found) -> float:
         """Value for one ranking, 0 to 1."""

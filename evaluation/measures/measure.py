@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simquery.errors import SettingsError
 
-__all__ = ["Found", "Measure", "count_cutoff", "no_cutoff", "share_cutoff", "share_of"]
+__all__ = ["FirstPictures", "Found", "Measure", "WholeRanking", "count_cutoff", "share_cutoff", "share_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,40 @@ class Measure(ABC):
         return self.name
 
 
+@dataclass(frozen=True)
+class FirstPictures(Measure):
+    """A measure of the first k pictures: ``symbol@k``."""
+
+    k: int
+
+    @property
+    def name(self) -> str:
+        """``symbol@k``."""
+        return f"{self.symbol}@{self.k}"
+
+    @classmethod
+    def parse(cls, cutoff: str | None) -> Self:
+        """Read ``k``."""
+        return cls(count_cutoff(cls.symbol, cutoff))
+
+
+@dataclass(frozen=True)
+class WholeRanking(Measure):
+    """A measure without a cutoff: ``symbol``."""
+
+    @property
+    def name(self) -> str:
+        """``symbol``."""
+        return self.symbol
+
+    @classmethod
+    def parse(cls, cutoff: str | None) -> Self:
+        """Take no cutoff."""
+        if cutoff is not None:
+            raise SettingsError(f"'{_written(cls.symbol, cutoff)}' is no measure: {cls.symbol} takes no cutoff.")
+        return cls()
+
+
 def count_cutoff(symbol: str, cutoff: str | None) -> int:
     """Read ``k``, a count of pictures."""
     if cutoff is None or not cutoff.isascii() or not cutoff.isdigit() or int(cutoff) < 1:
@@ -102,12 +136,6 @@ def share_cutoff(symbol: str, cutoff: str | None, example: str, whole: int = 1) 
             f" {symbol}@{example}."
         )
     return share
-
-
-def no_cutoff(symbol: str, cutoff: str | None) -> None:
-    """Refuse a cutoff."""
-    if cutoff is not None:
-        raise SettingsError(f"'{_written(symbol, cutoff)}' is no measure: {symbol} takes no cutoff.")
 
 
 def share_of(share: Fraction) -> str:

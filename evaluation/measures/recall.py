@@ -1,31 +1,20 @@
 """Recall at k."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from simquery.evaluation.measures.measure import Found, Measure, count_cutoff
+from simquery.evaluation.measures.measure import FirstPictures, Found
 
 __all__ = ["Recall"]
 
 
 @dataclass(frozen=True)
-class Recall(Measure):
+class Recall(FirstPictures):
     """``R@k``: share of the relevant pictures that are among the first k; with k < R at most k / R."""
 
-    k: int
     symbol: ClassVar[str] = "R"
-
-    @property
-    def name(self) -> str:
-        """``R@k``."""
-        return f"{self.symbol}@{self.k}"
-
-    @classmethod
-    def parse(cls, cutoff: str | None) -> Self:
-        """Read ``k``."""
-        return cls(count_cutoff(cls.symbol, cutoff))
 
     def of(self, found: Found) -> float:
         """Value for one ranking, 0 to 1."""

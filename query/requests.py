@@ -8,7 +8,7 @@ import numpy as np
 from simquery.distances import EPSILON, Distance, score_expression, score_of_distance
 from simquery.query.example import PUSH, Example
 
-__all__ = ["FACTS", "MAX_CANDIDATES", "approximate_search", "exact_search", "following"]
+__all__ = ["FACTS", "MAX_CANDIDATES", "approximate_search", "exact_search", "following", "in_point"]
 
 MAX_CANDIDATES = 10_000
 """The most that Elasticsearch takes from a graph."""
@@ -71,9 +71,14 @@ def approximate_search(
     return _search(example, distance, size, graph[0] if len(graph) == 1 else {"bool": {"should": graph}})
 
 
-def following(request: Mapping[str, Any], last: Sequence[Any], point_in_time: str) -> dict[str, Any]:
+def in_point(request: Mapping[str, Any], point: Mapping[str, str]) -> dict[str, Any]:
+    """The same request of a point in time, which is never of a part of the shards."""
+    return {name: value for name, value in request.items() if name != "allow_partial_search_results"} | {"pit": point}
+
+
+def following(request: Mapping[str, Any], last: Sequence[Any]) -> dict[str, Any]:
     """Request for the hits after one with the sort values ``last``."""
-    return {**request, "search_after": list(last), "pit": {"id": point_in_time, "keep_alive": "10m"}}
+    return {**request, "search_after": list(last)}
 
 
 def _search(example: Example, distance: Distance, size: int, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from simquery.mappings import embedding_facts, images_index
 from simquery.query.augmentation import Augmentation
 from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
 from simquery.query.references import ReferenceReader
-from simquery.query.requests import FACTS, MAX_CANDIDATES, approximate_search, exact_search, following
+from simquery.query.requests import FACTS, MAX_CANDIDATES, approximate_search, exact_search, following, in_point
 from simquery.settings import EXACT_UP_TO
 
 __all__ = ["Searcher"]
@@ -24,8 +25,12 @@ __all__ = ["Searcher"]
 _CANDIDATES = 500
 _CANDIDATES_PER_HIT = 3
 _PAGE = 10_000
+_KEPT = "10m"
 _DEEP_PAGE = 50_000
 """Each page scores the whole collection: the further a ranking goes, the larger its pages (index.max_result_window)."""
+
+_Point = Mapping[str, str]
+"""A point in time of the index, as a search names it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,9 @@ class Searcher:
         QueryError
             When an approximate query is asked of a case without a graph.
         """
-        search = self._search(query)
+        with self._moment(query) as point:
+            search = self._search(query, point)
+            hits = tuple(self._hits(query, search))
         return Ranking(
             case=self.case,
             model=self.model,
@@ -115,19 +122,32 @@ class Searcher:
             collection_size=search.collection_size,
             matched=search.matched,
             took_ms=search.first["took"],
-            hits=tuple(self._hits(query, search)),
+            hits=hits,
         )
 
     def hits(self, query: Query) -> Iterator[Hit]:
-        """Answer a query hit by hit, without keeping a long ranking in memory; raises what `rank` does."""
-        return self._hits(query, self._search(query))
+        """Answer a query hit by hit, without keeping a long ranking in memory; raises what `rank` does, with the first."""
+        with self._moment(query) as point:
+            yield from self._hits(query, self._search(query, point))
 
-    def _search(self, query: Query) -> _Search:
+    @contextmanager
+    def _moment(self, query: Query) -> Iterator[_Point | None]:
+        """What all pages of a ranking of several are of: what is indexed meanwhile shifts nothing."""
+        if query.k is not None and query.k <= _PAGE:
+            yield None
+            return
+        point = self._client.open_point_in_time(index=self._index, keep_alive=_KEPT)["id"]
+        try:
+            yield {"id": point, "keep_alive": _KEPT}
+        finally:
+            self._client.close_point_in_time(id=point)
+
+    def _search(self, query: Query, point: _Point | None) -> _Search:
         if self._size is None:
             self._size = self._count()
         mode = self._mode(query, self._size)
         search = self._approximate(query) if mode is Mode.APPROXIMATE else None
-        search = search or self._exact(query)
+        search = search or self._exact(query, point)
         self._size = search.collection_size
         if not self._size:
             raise CaseError(f"Case '{self.case}' holds no picture that model '{self.model}' has seen.")
@@ -146,11 +166,13 @@ class Searcher:
         serves = graph == query.distance.graph and query.within is None
         return Mode.APPROXIMATE if shallow and serves and size > self._exact_up_to else Mode.EXACT
 
-    def _exact(self, query: Query) -> _Search:
+    def _exact(self, query: Query, point: _Point | None) -> _Search:
         limit = sys.maxsize if query.k is None else query.k
         page = limit if limit <= _PAGE else min(limit, _DEEP_PAGE)
         filters = query.filters.clauses()
         request = exact_search(query.example, query.distance, page, filters, query.within)
+        if point:
+            request = in_point(request, point)
         first = self._page(request)
         # Without conditions every picture is a hit: one request says all.
         counted = filters or query.within is not None
@@ -194,21 +216,12 @@ class Searcher:
             yield hit
 
     def _documents(self, search: _Search) -> Iterator[Mapping[str, Any]]:
-        page = search.first["hits"]["hits"]
-        matched = search.first["hits"]["total"]["value"]
-        if len(page) >= min(search.limit, matched):
+        page, left = search.first["hits"]["hits"], search.first["hits"]["total"]["value"]
+        while page:
             yield from page
-            return
-        # All pages are of one moment, that of the first page after this: what is indexed meanwhile shifts nothing.
-        point = self._client.open_point_in_time(index=self._index, keep_alive="10m")["id"]
-        try:
-            request = {name: value for name, value in search.request.items() if name != "allow_partial_search_results"}
-            page = self._page({**request, "pit": {"id": point, "keep_alive": "10m"}})["hits"]["hits"]
-            while page:
-                yield from page
-                page = self._page(following(request, page[-1]["sort"], point))["hits"]["hits"]
-        finally:
-            self._client.close_point_in_time(id=point)
+            left -= len(page)
+            more = left > 0 and "pit" in search.request
+            page = self._page(following(search.request, page[-1]["sort"]))["hits"]["hits"] if more else ()
 
 
 def _hit(rank: int, document: Mapping[str, Any]) -> Hit:

@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from elasticsearch import AuthenticationException, Elasticsearch
 
+from simquery.distances import DISTANCES
 from simquery.errors import NodeError
+from simquery.mappings import install_templates
 from simquery.node import LocalNode
+from simquery.query import Hit, Searcher
 from simquery.settings import Settings
+from tests.server.vectors import features, never, ranked, store
 
 pytestmark = pytest.mark.server
 
@@ -46,6 +51,12 @@ def client(node: LocalNode) -> Elasticsearch:
     assert url is not None
     username, password = node.credentials()
     return Elasticsearch(url, basic_auth=(username, password.get_secret_value()))
+
+
+def rankings(elasticsearch: Elasticsearch) -> dict[str, tuple[Hit, ...]]:
+    """The whole case `kept` by its distance to one reference."""
+    searcher = Searcher(elasticsearch, "kept", "net", never)
+    return {name: ranked(searcher, features(2, 1), name, None).hits for name in DISTANCES}
 
 
 def processes() -> str:
@@ -112,9 +123,9 @@ def test_life_cycle(node: LocalNode, home: Path, caplog: pytest.LogCaptureFixtur
 
     with client(node) as elasticsearch:
         assert elasticsearch.info()["version"]["number"] == status.version
-        mapping = {"properties": {"embedding": {"type": "dense_vector", "dims": 3}}}
-        elasticsearch.indices.create(index="kept", mappings=mapping, settings={"number_of_replicas": 0})
-        elasticsearch.index(index="kept", id="1", document={"embedding": [1, 2, 3]}, refresh=True)
+        install_templates(elasticsearch)
+        store(elasticsearch, "kept", np.repeat(features(1, 200), 2, axis=0))  # every second distance is a tie
+        lists = rankings(elasticsearch)
         # An index with a copy that a single node has no place for: yellow for ever.
         elasticsearch.indices.create(index="copied", settings={"number_of_replicas": 1})
     check_that_the_password_is_only_in_its_file(node, home, printed, caplog.text, *lines)
@@ -131,7 +142,7 @@ def test_life_cycle(node: LocalNode, home: Path, caplog: pytest.LogCaptureFixtur
     assert again.pid not in {None, status.pid, os.getpid()}
     assert lines[-1].startswith("yellow after")
     with client(node) as elasticsearch:
-        assert elasticsearch.get(index="kept", id="1")["found"]
+        assert rankings(elasticsearch) == lists
 
     assert node.down() is True
     assert node.down() is False
@@ -143,7 +154,7 @@ def test_life_cycle(node: LocalNode, home: Path, caplog: pytest.LogCaptureFixtur
     node.up(lines.append)
     assert node.credentials()[1].get_secret_value() != (home / "lost").read_text().strip()
     with client(node) as elasticsearch:
-        assert elasticsearch.count(index="kept")["count"] == 1
+        assert rankings(elasticsearch) == lists
     assert node.down() is True
 
 

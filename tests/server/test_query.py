@@ -4,15 +4,12 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from elasticsearch import ApiError, Elasticsearch
-from elasticsearch.helpers import bulk, pack_dense_vector
-from numpy.typing import NDArray
 from PIL import Image
 
 from simquery.distances import DISTANCES
@@ -20,62 +17,13 @@ from simquery.embedders import Embedder, Features, Pixels
 from simquery.errors import CaseError, PictureError, QueryError, SchemaError
 from simquery.indexer import Counts
 from simquery.mappings import open_images_index, store_candidates
-from simquery.query import Augmentation, Combine, Filters, Mode, Place, Query, Ranking, Reference, Searcher
+from simquery.query import Augmentation, Combine, Filters, Mode, Place, Query, Reference, Searcher
 from simquery.query.recall import measure_recall, sampled_references, sufficient
 from tests.conftest import save_picture
 from tests.server.conftest import MODEL
+from tests.server.vectors import DIMS, features, never, ranked, references, store
 
-DIMS = 96
 Index = Callable[[Path], Counts]
-
-
-def never() -> Embedder:
-    raise AssertionError("the network was asked for")
-
-
-def store(
-    client: Elasticsearch,
-    case: str,
-    vectors: NDArray[np.float32],
-    facts: Sequence[Mapping[str, Any]] | None = None,
-    **graph: str,
-) -> list[str]:
-    """Store vectors as the indexer does; their ids are in the order of the rows."""
-    index = open_images_index(client, case, "net", vectors.shape[1], "f" * 64, **graph)
-    ids = [f"{number:064x}" for number in range(len(vectors))]
-    exact = vectors.astype(np.float64)
-    bulk(
-        client,
-        (
-            {
-                "_index": index,
-                "_id": ids[row],
-                "sha256": ids[row],
-                "paths": [f"/evidence/{row}.jpg"],
-                "embedding": pack_dense_vector(vectors[row]),
-                "norm": float(np.linalg.norm(exact[row])),
-                "sum": float(exact[row].sum()),
-                **(facts[row] if facts else {}),
-            }
-            for row in range(len(vectors))
-        ),
-        refresh=True,
-    )
-    return ids
-
-
-def references(vectors: NDArray[np.float32]) -> tuple[Reference, ...]:
-    return tuple(Reference(f"{row}.jpg", f"{row}", vector[np.newaxis]) for row, vector in enumerate(vectors))
-
-
-def ranked(searcher: Searcher, vectors: NDArray[np.float32], name: str, k: int | None, **options: Any) -> Ranking:
-    return searcher.rank(Query(references(vectors), DISTANCES[name], k, **options))
-
-
-def features(seed: int, count: int, scale: float = 1.0) -> NDArray[np.float32]:
-    """Like a network's pooled features: never negative, many small, some zero."""
-    values = np.random.default_rng(seed).gamma(0.4, 1.0, (count, DIMS)) * scale
-    return np.where(values < 0.02 * scale, 0, values).astype(np.float32)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])

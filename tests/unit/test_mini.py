@@ -100,8 +100,8 @@ class School:
     teacher: Path
     cache: Path
 
-    def train(self, out: Path, settings: train.Settings) -> dict[str, Any]:
-        return train.train(self.photos, self.teacher, out, settings, self.cache)
+    def train(self, out: Path, settings: train.Settings, start: Path | None = None) -> dict[str, Any]:
+        return train.train(self.photos, self.teacher, out, settings, self.cache, start=start)
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +152,11 @@ def test_a_handful_of_photos_is_too_few(school: School, tmp_path: Path) -> None:
     save_picture(tmp_path / "photos" / "1.png")
     with pytest.raises(ValueError, match="bring more"):
         train.train(tmp_path / "photos", school.teacher, tmp_path / "out", train.Settings(), tmp_path / "cache")
+
+
+def test_a_training_can_go_on_from_what_another_one_learnt(school: School, tmp_path: Path) -> None:
+    settings = train.Settings(epochs=1, views=1, batch=16, warm_up=2, bfloat16=False)
+    first = school.train(tmp_path / "first", settings)
+    second = school.train(tmp_path / "second", settings, tmp_path / "first" / "checkpoint.npz")
+    assert second["settings"]["start"] != first["settings"]["start"] == ""
+    assert second["curve"][0]["direction"] < first["curve"][0]["direction"]

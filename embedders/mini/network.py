@@ -16,7 +16,7 @@ DIMS = 512
 """Length of an embedding."""
 
 WIDTHS = (64, 128, 256)
-DEPTHS = (1, 2, 2)
+DEPTHS = (2, 2, 2)
 """Channels and residual blocks at 28 x 28, 14 x 14 and 7 x 7 positions."""
 
 Norm = Callable[[Any, str], Any]

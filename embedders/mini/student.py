@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from simquery.embedders.mini import network
 from simquery.embedders.mini.weights import fold
 
-TEMPERATURE = 0.1
 MOMENTUM = 0.99
 EPSILON = 1e-3
 
@@ -56,7 +55,14 @@ def build(axes: int) -> Any:
     return keras.Model(trunk.input, [trunk.output, projected], name="student")
 
 
-def losses(features: Any, projected: Any, target: Any, sharpness: Any) -> tuple[Any, Any, Any]:
+def pooled(maps: Any) -> Any:
+    """The directions of maps' averages over all positions: from (n, 7, 7, d) to float32 (n, d) of length 1."""
+    return tf.math.l2_normalize(tf.reduce_mean(tf.cast(maps, tf.float32), (1, 2)), 1)
+
+
+def losses(
+    features: Any, projected: Any, target: Any, seen: tuple[Any, Any], sharpness: Any, *, temperature: float
+) -> tuple[Any, Any, Any]:
     """How far the student is from the teacher, in three ways.
 
     Parameters
@@ -67,29 +73,33 @@ def losses(features: Any, projected: Any, target: Any, sharpness: Any) -> tuple[
         The same, projected (n, 7, 7, axes).
     target
         The teacher's maps (n, 7, 7, axes).
+    seen
+        What student (m, dims) and teacher (m, axes) said, pooled, of the m views before these.
     sharpness
         Scalar, learnt: what the student's cosines are multiplied by before they are compared.
+    temperature
+        What the teacher's cosines are divided by: the smaller, the more the nearest neighbours count.
 
     Returns
     -------
     direction, map, relation
         Scalars. 1 - cosine of the pooled vectors; squared error of the maps relative to the teacher's own power;
-        divergence between both sides' neighbourhoods within the batch (as in "Similarity-Preserving Knowledge
-        Distillation", Tung and Mori 2019, but as distributions), measured on the embedding that ships.
+        divergence between both sides' neighbourhoods within the batch and the views before it, measured on the
+        embedding that ships (distributions over a queue as in "SEED: Self-supervised Distillation for Visual
+        Representation", Fang et al. 2021; there the student is compared with the teacher's vectors, here with its own,
+        as in "Similarity-Preserving Knowledge Distillation", Tung and Mori 2019).
     """
-    features, projected, target = (tf.cast(x, tf.float32) for x in (features, projected, target))
-    wanted = tf.math.l2_normalize(tf.reduce_mean(target, (1, 2)), 1)
-    direction = 1 - tf.reduce_mean(
-        tf.reduce_sum(tf.math.l2_normalize(tf.reduce_mean(projected, (1, 2)), 1) * wanted, 1)
-    )
-    power = tf.reduce_mean(tf.square(target))
-    map_error = tf.reduce_mean(tf.square(projected - target)) / power
+    projected, target = (tf.cast(x, tf.float32) for x in (projected, target))
+    wanted = pooled(target)
+    direction = 1 - tf.reduce_mean(tf.reduce_sum(pooled(projected) * wanted, 1))
+    map_error = tf.reduce_mean(tf.square(projected - target)) / tf.reduce_mean(tf.square(target))
 
-    embedding = tf.math.l2_normalize(tf.reduce_mean(features, (1, 2)), 1)
+    embedding = pooled(features)
     # A picture's similarity to itself says nothing: it is taken out of both distributions.
-    itself = 1e4 * tf.eye(tf.shape(target)[0])
-    teacher = tf.nn.softmax(tf.matmul(wanted, wanted, transpose_b=True) / TEMPERATURE - itself)
-    student = tf.nn.log_softmax(tf.matmul(embedding, embedding, transpose_b=True) * sharpness - itself)
+    itself = tf.pad(1e4 * tf.eye(tf.shape(target)[0]), [[0, 0], [0, tf.shape(seen[0])[0]]])
+    ours, theirs = tf.concat([embedding, seen[0]], 0), tf.concat([wanted, seen[1]], 0)
+    teacher = tf.nn.softmax(tf.matmul(wanted, theirs, transpose_b=True) / temperature - itself)
+    student = tf.nn.log_softmax(tf.matmul(embedding, ours, transpose_b=True) * sharpness - itself)
     entropy = -tf.reduce_sum(teacher * tf.math.log(teacher + 1e-20), 1)
     relation = tf.reduce_mean(-tf.reduce_sum(teacher * student, 1) - entropy)
     return direction, map_error, relation

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simquery.embedders.mini.views import Photos, crop
+from simquery.embedders.mini.views import Photos, look
 
 Floats = NDArray[np.float32]
 Forward = Callable[[NDArray[np.uint8]], Floats]
@@ -147,7 +147,7 @@ class Answers:
         forward = self._forward
 
         def cut(some: NDArray[np.intp]) -> NDArray[np.uint8]:
-            return np.stack([crop(self._photos, int(r), view, SIZE, self._seed) for r in some])
+            return np.stack([look(self._photos, int(r), view, SIZE, self._seed) for r in some])
 
         chunks = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         with ThreadPoolExecutor(1) as pool:

@@ -17,7 +17,7 @@ import platform
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from simquery.embedders.mini import judge, network, student, teacher, weights
-from simquery.embedders.mini.views import Photos, crop, jitter
+from simquery.embedders.mini.views import Photos, jitter, look
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,11 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.float16]]
 class Settings:
     """Everything that determines a run, besides photos and teacher."""
 
-    epochs: int = 45
-    views: int = 12
+    epochs: int = 80
+    views: int = 32
     batch: int = 64
+    queue: int = 4096
+    temperature: float = 0.07
     rate: float = 1.5e-3
     decay: float = 0.02
     warm_up: int = 400
@@ -48,6 +50,8 @@ class Settings:
     relation_weight: float = 0.5
     seed: int = 0
     bfloat16: bool = True
+    start: str = ""
+    """SHA-256 of the checkpoint whose student this run goes on from; empty for random weights."""
 
 
 class Training:
@@ -61,9 +65,13 @@ class Training:
         Of the run.
     folder
         For checkpoints and results.
+    start
+        Checkpoint of another run whose student this one goes on from.
     """
 
-    def __init__(self, photos: Photos, answers: teacher.Answers, settings: Settings, folder: Path) -> None:
+    def __init__(
+        self, photos: Photos, answers: teacher.Answers, settings: Settings, folder: Path, start: Path | None = None
+    ) -> None:
         self._photos, self._answers, self._settings, self._folder = photos, answers, settings, folder
         self._rows = np.flatnonzero(~photos.held_out)
         self._steps = max(1, len(self._rows) // settings.batch)
@@ -75,6 +83,10 @@ class Training:
         keras.config.set_dtype_policy("float32")
         self._sharpness = keras.Variable(10.0, name="sharpness")
         trained = [*self.student.trainable_variables, self._sharpness]
+        if start:
+            self._load(start, [*self.student.variables, self._sharpness])
+        # What both said of the last views. At first there are none: zeros are equally far from everything.
+        seen = [keras.Variable(np.zeros((settings.queue, size), np.float32)) for size in (network.DIMS, teacher.AXES)]
         total = settings.epochs * self._steps
         warm_up = min(settings.warm_up, total // 5)
         schedule = keras.optimizers.schedules.CosineDecay(
@@ -83,16 +95,21 @@ class Training:
         optimiser = keras.optimizers.AdamW(schedule, weight_decay=settings.decay)
         optimiser.exclude_from_weight_decay(var_names=["gain", "offset", "bias", "sharpness"])
         optimiser.build(trained)
-        self._variables = [*self.student.variables, self._sharpness, *optimiser.variables]
+        self._variables = [*self.student.variables, self._sharpness, *optimiser.variables, *seen]
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def step(pictures: Any, target: Any) -> Any:
             with tf.GradientTape() as tape:
                 features, projected = self.student(tf.cast(pictures, tf.float32), training=True)
-                parts = student.losses(features, projected, target, self._sharpness.value)
+                before = (seen[0].value, seen[1].value)
+                parts = student.losses(
+                    features, projected, target, before, self._sharpness.value, temperature=settings.temperature
+                )
                 loss = parts[0] + settings.map_weight * parts[1] + settings.relation_weight * parts[2]
             gradients = tape.gradient(loss, [v.value for v in trained])
             optimiser.apply_gradients(zip(gradients, trained, strict=True))
+            for queue, latest in zip(seen, (features, target), strict=True):
+                queue.assign(tf.concat([student.pooled(latest), queue.value], 0)[: settings.queue])
             return tf.stack(parts)
 
         self._step = step
@@ -136,7 +153,7 @@ class Training:
 
     def _cut(self, what: list[tuple[int, int, bool]]) -> NDArray[np.uint8]:
         seed = self._settings.seed
-        cuts = [crop(self._photos, row, view, network.INPUT_SIZE[0], seed) for row, view, _ in what]
+        cuts = [look(self._photos, row, view, network.INPUT_SIZE[0], seed) for row, view, _ in what]
         return np.stack([cut[:, ::-1] if flip else cut for cut, (*_, flip) in zip(cuts, what, strict=True)])
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
@@ -182,21 +199,30 @@ class Training:
             state = json.loads(str(stored["state"]))
             if state["run"] != self._identity():
                 raise ValueError(f"{path} is of another run: {state['run']}, not {self._identity()}")
-            for number, variable in enumerate(self._variables):
-                variable.assign(stored[str(number)])
+        self._load(path, self._variables)
         self.curve = state["curve"]
         log.info("resumed after epoch %d", len(self.curve))
 
+    @staticmethod
+    def _load(checkpoint: Path, variables: list[Any]) -> None:
+        with np.load(checkpoint) as stored:
+            for number, variable in enumerate(variables):
+                variable.assign(stored[str(number)])
 
-def train(photos_folder: Path, teacher_weights: Path, out: Path, settings: Settings, cache: Path) -> dict[str, Any]:
+
+def train(
+    photos_folder: Path, teacher_weights: Path, out: Path, settings: Settings, cache: Path, *, start: Path | None = None
+) -> dict[str, Any]:
     """Train, and write `weights.npz` and `record.json` to `out`; the record is returned."""
+    if start:
+        settings = replace(settings, start=teacher.fingerprint(start))
     out.mkdir(parents=True, exist_ok=True)
     photos = Photos.read(photos_folder)
     log.info("%d photos, %d of them held out", len(photos), photos.held_out.sum())
     answers = teacher.Answers(photos, teacher_weights, cache, settings.seed)
     for view in range(settings.views):
         answers.maps(view)
-    run = Training(photos, answers, settings, out)
+    run = Training(photos, answers, settings, out, start)
     run.run()
     sha256 = weights.save(student.convolutions(run.student), out / "weights.npz")
     record = {
@@ -234,15 +260,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="MobileNetV2's weights, without top")
     parser.add_argument("--out", type=Path, required=True, help="for checkpoints, weights.npz and record.json")
     parser.add_argument("--cache", type=Path, help="for the teacher's answers (default: within --out)")
+    parser.add_argument("--start", type=Path, help="checkpoint of another run, whose student this one goes on from")
     defaults = Settings()
-    for name in ("epochs", "views", "batch", "warm_up", "seed"):
+    for name in ("epochs", "views", "batch", "queue", "warm_up", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
-    for name in ("rate", "decay", "map_weight", "relation_weight"):
+    for name in ("rate", "decay", "temperature", "map_weight", "relation_weight"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
     given = vars(parser.parse_args(arguments))
     photos, teacher_weights, out, cache = (given.pop(name) for name in ("photos", "teacher", "out", "cache"))
+    start = given.pop("start")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    record = train(photos, teacher_weights, out, Settings(**given), cache or out / "teacher")
+    record = train(photos, teacher_weights, out, Settings(**given), cache or out / "teacher", start=start)
     log.info("%s: SHA-256 %s", out / "weights.npz", record["weights"]["sha256"])
 
 

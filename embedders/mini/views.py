@@ -23,6 +23,8 @@ HELD_OUT_ONE_IN = 14
 
 MIN_AREA = 0.3
 """The smallest share of a photo that a crop keeps."""
+MIXED_FROM = 24
+"""Views from this number on are of two photos: pictures that nobody took keep a student from learning by heart."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,27 @@ def crop(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
     image = Image.fromarray(photos.pixels[photo])
     box = box_of(image.width, image.height, photo, view, seed)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def look(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
+    """A view as teacher and student see it: a crop, or from `MIXED_FROM` on two crops in one.
+
+    Half of the mixed views are blended (Zhang et al., "mixup", 2018), in the others a part of one picture lies on the
+    other (Yun et al., "CutMix", 2019). The second photo is always one that is trained on.
+    """
+    picture = crop(photos, photo, view, size, seed)
+    if view < MIXED_FROM:
+        return picture
+    rng = np.random.default_rng((seed, photo, view, 1))
+    other = crop(photos, int(rng.choice(np.flatnonzero(~photos.held_out))), view, size, seed)
+    share = rng.uniform(0.2, 0.8)
+    if rng.random() < 0.5:  # noqa: PLR2004
+        return np.rint(picture * (1 - share) + other * share).astype(np.uint8)
+    side = round(size * np.sqrt(share))
+    top, left = (round((size - side) * place) for place in rng.random(2))
+    mixed = picture.copy()
+    mixed[top : top + side, left : left + side] = other[top : top + side, left : left + side]
+    return mixed
 
 
 def jitter(batch: Pixels, rng: np.random.Generator) -> Pixels:

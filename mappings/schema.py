@@ -20,8 +20,10 @@ __all__ = [
     "files_index",
     "images_index",
     "install_templates",
+    "marks_index",
     "open_files_index",
     "open_images_index",
+    "open_marks_index",
     "open_measures_index",
     "open_results_index",
     "open_timings_index",
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = 3
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
-_KINDS = ("files", "images", "measures", "results", "timings")
+_KINDS = ("files", "images", "marks", "measures", "results", "timings")
 
 _GRAPH = {"m": 16, "ef_construction": 100}
 
@@ -78,6 +80,11 @@ def images_index(case: str, model: str) -> str:
 def results_index() -> str:
     """Name of the index with the saved queries of all cases."""
     return "simquery-results"
+
+
+def marks_index() -> str:
+    """Name of the index with what was said of saved queries' hits."""
+    return "simquery-marks"
 
 
 def template(kind: str) -> dict[str, Any]:
@@ -170,10 +177,18 @@ def open_results_index(client: Elasticsearch) -> str:
     SchemaError
         When it was made by another version of the schema.
     """
-    name = results_index()
-    _create(client, name, "results", {})
-    _check(_meta(client, name), name, {})
-    return name
+    return _open_common_index(client, results_index(), "results")
+
+
+def open_marks_index(client: Elasticsearch) -> str:
+    """Create the index of what was said of saved queries' hits where it is missing, and return its name.
+
+    Raises
+    ------
+    SchemaError
+        When it was made by another version of the schema.
+    """
+    return _open_common_index(client, marks_index(), "marks")
 
 
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
@@ -224,6 +239,12 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
         f" 'simquery index FOLDER --case {case} --model {model}' first."
         + (f" There is: {', '.join(there)}." if there else "")
     )
+
+
+def _open_common_index(client: Elasticsearch, name: str, kind: str) -> str:
+    _create(client, name, kind, {})
+    _check(_meta(client, name), name, {})
+    return name
 
 
 def _open_shared_index(client: Elasticsearch, kind: str) -> str:

@@ -82,7 +82,9 @@ def _value(column: Mapping[str, Any]) -> dict[str, Any]:
         "isBucketed": False,
     }
     if operation == "last_value":
-        return described | {"params": {"sortField": column["latest_by"], "showArrayValues": True}}
+        # The latest that there is, not that of the latest document: a mark knows nothing of a picture's format.
+        there = {"query": f'"{column["field"]}": *', "language": "kuery"}
+        return described | {"filter": there, "params": {"sortField": column["latest_by"], "showArrayValues": True}}
     parameters: dict[str, Any] = {"emptyAsNull": operation != "count"}
     if "decimals" in column:
         parameters["format"] = {"id": "number", "params": {"decimals": column["decimals"]}}

@@ -262,6 +262,9 @@ def _create(
         return
     body = template(kind)["template"]
     body["mappings"]["_meta"] = {"schema": SCHEMA} | facts
+    # The same for every document, and Kibana filters all panels of a dashboard by one field: stored nowhere.
+    emitted = {key: facts[key] for key in ("case", "model") if key in facts}
+    body["mappings"]["runtime"] = {key: _constant(value) for key, value in emitted.items()}
     if embedding is not None:
         body["mappings"]["properties"]["embedding"] |= embedding
     try:
@@ -269,6 +272,10 @@ def _create(
     except BadRequestError as error:
         if error.error != "resource_already_exists_exception":  # another process was faster
             raise
+
+
+def _constant(value: str) -> dict[str, Any]:
+    return {"type": "keyword", "script": {"source": "emit(params.value)", "params": {"value": value}}}
 
 
 def _meta(client: Elasticsearch, name: str) -> dict[str, Any]:

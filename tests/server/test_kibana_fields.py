@@ -11,7 +11,7 @@ from elasticsearch import Elasticsearch
 
 from simquery.kibana import saved_objects
 from simquery.kibana.objects import vega_specs
-from simquery.mappings import open_files_index, open_images_index, open_results_index, template
+from simquery.mappings import open_files_index, open_images_index, open_marks_index, open_results_index, template
 
 OBJECTS = {each["id"]: each for each in saved_objects()}
 SPECS = vega_specs()
@@ -23,12 +23,13 @@ def fields(client: Elasticsearch) -> Iterator[dict[str, dict[str, Any]]]:
     """Types and abilities of all fields, by the pattern of their indices."""
     case = f"t{uuid.uuid4().hex[:12]}"
     own = [open_files_index(client, case), open_images_index(client, case, "mini", 4, "f" * 64)]
-    open_results_index(client)
+    common = f"{open_results_index(client)},{open_marks_index(client)}"
     for kind in ("measures", "timings"):
         client.options(ignore_status=400).indices.create(index=f"simquery-{kind}", **template(kind)["template"])
     patterns = {
         "simquery-files-*": f"simquery-files-{case}",
         "simquery-images-*": f"simquery-images-{case}-mini",
+        common: common,
         **{name: name for name in ("simquery-results", "simquery-measures", "simquery-timings")},
     }
     yield {
@@ -106,7 +107,10 @@ def test_controls(name: str, fields: dict[str, dict[str, Any]]) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_vega_panels(name: str, fields: dict[str, dict[str, Any]]) -> None:
     url = SPECS[name]["data"]["url"]
-    there = {field for pattern in url["index"].split(",") for field in fields[pattern]} | NOT_MAPPED
+    there = {
+        field for pattern in url["index"].split(",") for part in fields if pattern in part for field in fields[part]
+    }
+    there |= NOT_MAPPED
     assert set(requested(url["body"])) <= there
 
 

@@ -250,6 +250,12 @@ def test_axes_and_legends_say_what_they_measure(drawn: Sections, name: str) -> N
     assert titles <= set(drawn.texts[f"{name}/1000"])
 
 
+def test_the_latest_mark_of_each_hit_counts(drawn: Sections) -> None:
+    said = drawn.texts["simquery-results-reviewed/1000"]
+    assert said.count("19 of 50 reviewed, precision so far: 0.684") == 10
+    assert "1 of 1 reviewed, precision so far: 1.000" in drawn.texts["simquery-results-reviewed/1"]
+
+
 def test_colours_are_those_that_the_colour_blind_can_tell_apart() -> None:
     okabe_ito = {"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#7f7f7f"}
     for name, spec in SPECS.items():

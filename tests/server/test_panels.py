@@ -143,7 +143,7 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
         query, rank = divmod(place, 50)
         distance = list(DISTANCES)[query % len(DISTANCES)]
         yield {
-            "query": f"20260504T1000{query:02d}-abcdef",
+            "query": f"20260504T1000{query:02d}-abcd{query:02d}",
             "title": f"knife.jpg · mini · {distance}",
             "at": (START + timedelta(hours=query)).isoformat(),
             "case": case,
@@ -251,9 +251,10 @@ def test_axes_and_legends_say_what_they_measure(drawn: Sections, name: str) -> N
 
 
 def test_the_latest_mark_of_each_hit_counts(drawn: Sections) -> None:
-    said = drawn.texts["simquery-results-reviewed/1000"]
-    assert said.count("19 of 50 reviewed, precision so far: 0.684") == 10
-    assert "1 of 1 reviewed, precision so far: 1.000" in drawn.texts["simquery-results-reviewed/1"]
+    said = "\n".join(drawn.texts["simquery-results-reviewed/1000"])
+    assert said.count("19 of 50 reviewed, precision so far 0.684") == 10
+    said = "\n".join(drawn.texts["simquery-results-reviewed/1"])
+    assert said.count("1 of 1 reviewed, precision so far 1.000") == 1
 
 
 def test_colours_are_those_that_the_colour_blind_can_tell_apart() -> None:

@@ -100,7 +100,7 @@ def _data_view(name: str, source: Mapping[str, Any]) -> SavedObject:
         "fieldFormatMap": json.dumps(source["formats"]),
         "fieldAttrs": json.dumps({field: {"customLabel": label} for field, label in source["labels"].items()}),
         "sourceFilters": json.dumps([{"value": field} for field in source.get("hidden", [])]),
-        "runtimeFieldMap": "{}",
+        "runtimeFieldMap": json.dumps(source.get("computed", {})),
         "fields": "[]",
     }
     if "time" in source:

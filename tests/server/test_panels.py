@@ -244,7 +244,10 @@ def test_a_full_panel_has_its_title_and_its_data(drawn: Sections, name: str) -> 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_axes_and_legends_say_what_they_measure(drawn: Sections, name: str) -> None:
-    encodings = [SPECS[name].get("encoding", {}), *(layer["encoding"] for layer in SPECS[name].get("layer", []))]
+    encodings = [
+        SPECS[name].get("encoding", {}),
+        *(layer.get("encoding", {}) for layer in SPECS[name].get("layer", [])),
+    ]
     channels = [(channel, each) for encoding in encodings for channel, each in encoding.items()]
     titles = {each["title"] for channel, each in channels if channel != "tooltip" and each.get("title")}
     assert titles <= set(drawn.texts[f"{name}/1000"])
@@ -260,7 +263,7 @@ def test_the_latest_mark_of_each_hit_counts(drawn: Sections) -> None:
 def test_colours_are_those_that_the_colour_blind_can_tell_apart() -> None:
     okabe_ito = {"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#7f7f7f"}
     for name, spec in SPECS.items():
-        for encoding in [spec.get("encoding", {}), *(layer["encoding"] for layer in spec.get("layer", []))]:
+        for encoding in [each.get("encoding", {}) for each in (spec, *spec.get("layer", []))]:
             scale = encoding.get("color", {}).get("scale", {})
             assert set(scale.get("range", [])) <= okabe_ito, name
             if encoding.get("color", {}).get("field") == "distance":

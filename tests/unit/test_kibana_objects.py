@@ -15,6 +15,7 @@ from pydantic import AnyHttpUrl
 from simquery.cli.main import cli
 from simquery.errors import KibanaError, SettingsError
 from simquery.kibana import RESULTS_DASHBOARD, Kibana, as_ndjson, dashboard_link, saved_objects
+from simquery.kibana.objects import vega_specs
 from simquery.settings import Settings
 
 OBJECTS = {each["id"]: each for each in saved_objects()}
@@ -82,6 +83,38 @@ def test_thumbnails_are_shown_as_pictures_that_leave_nothing_to_fetch() -> None:
         for field, described in formats.items():
             if "thumbnail" in field:
                 assert described["params"]["urlTemplate"].startswith("data:image/jpeg;base64,")
+
+
+def test_columns_of_tables_are_as_wide_as_the_pictures_in_them() -> None:
+    for each in OBJECTS.values():
+        if each["type"] != "lens" or each["attributes"]["visualizationType"] != "lnsDatatable":
+            continue
+        state = each["attributes"]["state"]
+        (layer,) = state["datasourceStates"]["formBased"]["layers"].values()
+        for placed in state["visualization"]["columns"]:
+            if "thumbnail" in layer["columns"][placed["columnId"]]["sourceField"]:
+                assert placed["width"] >= 160 + 16  # the picture and the padding of a cell
+
+
+def test_the_lines_below_titles_fit_into_their_panels_on_a_screen_of_1280_pixels() -> None:
+    for dashboard in (each for each in OBJECTS.values() if each["type"] == "dashboard"):
+        slots = {reference["name"]: reference["id"] for reference in dashboard["references"]}
+        for panel in json.loads(dashboard["attributes"]["panelsJSON"]):
+            name = slots[f"{panel['panelIndex']}:{panel['panelRefName']}"]
+            if name not in (specs := vega_specs()):
+                continue
+            space = 1264 * panel["gridData"]["w"] / 48 - 36
+            for line in re.findall(r'"([^"]*)"', specs[name]["title"]["subtitle"]["expr"]):
+                assert len(line) * 6.6 <= space, (name, line)  # 13 pixels high, some 6.3 wide
+
+
+def test_queries_of_the_same_title_have_columns_of_their_own() -> None:
+    (layer,) = OBJECTS["simquery-results-side-by-side"]["attributes"]["state"]["datasourceStates"]["formBased"][
+        "layers"
+    ].values()
+    fields = {column["sourceField"] for column in layer["columns"].values()}
+    assert "asked" in fields
+    assert "title" not in fields
 
 
 def test_nothing_points_outside() -> None:

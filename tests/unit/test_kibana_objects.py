@@ -236,6 +236,24 @@ def test_a_missing_ca_file_is_named() -> None:
 
 
 def test_the_link_leads_to_one_query() -> None:
-    link = dashboard_link(AnyHttpUrl("https://kibana.lab:5601/"), "20260504T100000-abcdef", "fraud-7")
-    assert link.startswith(f"https://kibana.lab:5601/s/fraud-7/app/dashboards#/view/{RESULTS_DASHBOARD}?_a=")
+    link = dashboard_link(AnyHttpUrl("https://kibana.lab:5601/"), "20260504T100000-abcdef")
+    assert link.startswith(f"https://kibana.lab:5601/app/dashboards#/view/{RESULTS_DASHBOARD}?_a=")
     assert link.endswith("(query:(language:kuery,query:'query:%2220260504T100000-abcdef%22'))")
+
+
+def test_in_a_space_the_link_leads_to_the_dashboard_of_that_space() -> None:
+    link = dashboard_link(AnyHttpUrl("https://lab/kibana/s/fraud-7"), "20260504T100000-abcdef")
+    (dashboard,) = re.findall(r"^https://lab/kibana/s/fraud-7/app/dashboards#/view/([^?]+)", link)
+    assert dashboard in {each["id"] for each in saved_objects("fraud-7")}
+
+
+def test_spaces_share_no_ids_and_their_objects_refer_to_each_other() -> None:
+    objects = {each["id"]: each for each in saved_objects("fraud-7")}
+    assert not objects.keys() & OBJECTS.keys()
+    assert {reference["id"] for each in objects.values() for reference in each["references"]} <= objects.keys()
+
+
+def test_an_address_may_name_the_space(address: AnyHttpUrl) -> None:
+    Standin.answers |= {"/api/spaces/space": (200, {"id": "fraud-7"}), f"/s/fraud-7{IMPORT}": TAKEN}
+    install(AnyHttpUrl(f"{address}s/fraud-7"))
+    assert [path for path, _, _ in Standin.asked] == ["/api/spaces/space", f"/s/fraud-7{IMPORT}"]

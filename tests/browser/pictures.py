@@ -34,7 +34,7 @@ def main(target: Path) -> None:
             with Image.open(whole) as picture:
                 # The window is taller than the panels; eight bits a pixel are plenty for charts.
                 cut = picture.convert("RGB").crop((0, 0, WIDTH, _HEIGHT * len(chosen)))
-                cut.quantize(64).save(target / f"{dashboard}.png", optimize=True)
+                cut.quantize(256).save(target / f"{dashboard}.png", optimize=True)
 
 
 if __name__ == "__main__":

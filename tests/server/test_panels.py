@@ -59,7 +59,7 @@ class Sections(HTMLParser):
 
 def measures(number: int, run: str) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(1)
-    names = ("nAUIRC", "IR@0.5", "IR@0.8", "P@50")
+    names = ("nAUIRC", "IR@0.5", "IR@0.8", "P@50", "curve@0.50", "curve@1.00")
     experiments = (("none", 1), ("sum", 1), ("sum", 3), ("sum", 5))
     for place, (reference, model, distance, measure, (combine, references)) in enumerate(
         product(range(1000), NETWORKS, DISTANCES, names, experiments)

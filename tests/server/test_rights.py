@@ -16,7 +16,17 @@ from simquery.embedders import Embedder
 from simquery.errors import AuthenticationError
 from simquery.indexer import Counts, Indexer, check_folder, scan
 from simquery.kibana import roles
-from simquery.mappings import install_templates, marks_index, open_marks_index, open_results_index, results_index
+from simquery.mappings import (
+    embedding_facts,
+    install_templates,
+    marks_index,
+    open_marks_index,
+    open_measures_index,
+    open_results_index,
+    open_timings_index,
+    results_index,
+    store_candidates,
+)
 from simquery.query import Query, Ranking, Searcher
 from simquery.query.marks import Verdict, mark_hits, read_review
 from simquery.query.results import save_ranking
@@ -84,6 +94,18 @@ def test_the_indexers_key_indexes_queries_and_saves(
     found = client.count(index=results_index(), query={"term": {"query": saved.query}})
     assert found["count"] == 3
     client.delete_by_query(index=results_index(), query={"term": {"case": case}}, refresh=True)
+
+
+def test_the_indexers_key_stores_what_recall_and_evaluations_find(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    index(client, case, embedder, evidence)
+    indexer = as_role("simquery-indexer")
+    store_candidates(indexer, case, MODEL, {"cosine": 120})
+    assert embedding_facts(client, case, MODEL).candidates == {"cosine": 120}
+    for opened in (open_measures_index, open_timings_index):
+        assert client.indices.exists(index=opened(indexer))
+        opened(indexer)
 
 
 def test_without_templates_indices_are_the_same(

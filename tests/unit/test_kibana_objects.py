@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import click
 import pytest
 from click.testing import CliRunner
 from pydantic import AnyHttpUrl
@@ -70,6 +71,14 @@ def test_panels_have_references_and_do_not_overlap(name: str) -> None:
     for control in json.loads(attributes["controlGroupInput"]["panelsJSON"]):
         assert slots.pop(f"controlGroup_{control}:optionsListDataView")["type"] == "index-pattern"
     assert not slots
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTS if name.endswith("-head")])
+def test_a_dashboard_says_at_its_top_what_fills_it(name: str) -> None:
+    said = json.loads(OBJECTS[name]["attributes"]["visState"])["params"]["markdown"]
+    named = re.search(r"`simquery (\w+)[^`]*` (fills this|puts a query here)", said)
+    assert named is not None
+    assert named[1] in cli.list_commands(click.Context(cli))
 
 
 def test_every_object_is_shown_somewhere() -> None:

@@ -24,7 +24,8 @@ COPY --from=build /opt/simquery /opt/simquery
 COPY docker/set_up.py /opt/simquery/set_up.py
 # The folders that volumes are mounted at: a new volume takes over their owner.
 RUN useradd --uid 1000 --user-group --home-dir /home/simquery --create-home simquery \
- && for volume in own trust elasticsearch kibana indexer; do install -d -o 1000 -g 1000 /run/simquery/$volume; done \
+ && for volume in own trust elasticsearch elasticsearch-2 elasticsearch-3 kibana indexer; do \
+      install -d -o 1000 -g 1000 /run/simquery/$volume; done \
  && install -d -o 1000 -g 1000 /weights /work
 ENV PATH=/opt/simquery/bin:$PATH \
     KERAS_HOME=/weights \

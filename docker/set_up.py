@@ -22,10 +22,17 @@ from pathlib import Path
 from elasticsearch import Elasticsearch
 
 from simquery.kibana import roles
-from simquery.mappings import install_templates, open_results_index
+from simquery.mappings import (
+    install_templates,
+    open_marks_index,
+    open_measures_index,
+    open_results_index,
+    open_timings_index,
+)
 
 ROOT = Path(os.environ.get("SIMQUERY_SET_UP", "/run/simquery"))
 URL = os.environ.get("SIMQUERY_SET_UP_URL", "https://elasticsearch:9200")
+NODES = os.environ.get("SIMQUERY_SET_UP_NODES", "elasticsearch").split(",")
 DAYS = "3650"
 ANALYST = "analyst"
 
@@ -45,13 +52,14 @@ def certificates() -> None:
         signed = _openssl("req", "-x509", "-new", "-key", own / "ca.key", "-days", DAYS, *subject, *extensions)
         _write(own / "ca.crt", signed, 0o444)
     _write(ROOT / "trust" / "ca.crt", (own / "ca.crt").read_text(), 0o444)
-    _write(ROOT / "elasticsearch" / "ca.crt", (own / "ca.crt").read_text(), 0o444)
-    for server in ("elasticsearch", "kibana"):
-        if not (ROOT / server / "server.crt").exists():
-            _certify(ROOT / server, server, own)
     if not (own / "elastic-password").exists():
         _write(own / "elastic-password", secrets.token_urlsafe(24))
-    _write(ROOT / "elasticsearch" / "elastic-password", (own / "elastic-password").read_text())
+    for node in NODES:
+        _write(ROOT / node / "ca.crt", (own / "ca.crt").read_text(), 0o444)
+        _write(ROOT / node / "elastic-password", (own / "elastic-password").read_text())
+    for server in (*NODES, "kibana"):
+        if not (ROOT / server / "server.crt").exists():
+            _certify(ROOT / server, server, own)
 
 
 def cluster() -> None:
@@ -60,10 +68,14 @@ def cluster() -> None:
     password = (own / "elastic-password").read_text().strip()
     trust = {"ca_certs": str(ROOT / "trust" / "ca.crt")} if URL.startswith("https") else {}
     with Elasticsearch(URL, basic_auth=("elastic", password), request_timeout=60, **trust) as client:
+        # Nodes answer before they have agreed on who leads them.
+        client.cluster.health(wait_for_status="yellow", timeout="50s", master_timeout="50s")
         for name, rights in roles().items():
             client.security.put_role(name=name, **rights)
         install_templates(client)
-        open_results_index(client)
+        # Kibana's controls report an error for an index that is not there.
+        for opened in (open_results_index, open_marks_index, open_measures_index, open_timings_index):
+            opened(client)
         if not (ROOT / "kibana" / "kibana.yml").exists():
             _write(ROOT / "kibana" / "kibana.yml", _kibana_yml(client))
         if not (ROOT / "indexer" / "simquery.toml").exists():
@@ -81,8 +93,11 @@ def _certify(folder: Path, server: str, own: Path) -> None:
     _make_key(folder / "server.key")
     with tempfile.TemporaryDirectory() as temporary:
         request, extensions = Path(temporary, "request"), Path(temporary, "extensions")
+        # All nodes of a cluster answer to one name.
+        names = [server] if server == "kibana" else dict.fromkeys((server, "elasticsearch"))
+        alternatives = ",".join(f"DNS:{name}" for name in (*names, "localhost"))
         extensions.write_text(
-            f"subjectAltName=DNS:{server},DNS:localhost,IP:127.0.0.1\n"
+            f"subjectAltName={alternatives},IP:127.0.0.1\n"
             "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n"
         )
         _openssl("req", "-new", "-key", folder / "server.key", "-subj", f"/O=simquery/CN={server}", "-out", request)

@@ -7,11 +7,15 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk
 
-from simquery.evaluation.harness import Results
+from simquery.evaluation.harness import CURVE, Condition, Results
 from simquery.evaluation.times import Timing
 from simquery.mappings import install_templates, open_measures_index, open_timings_index
 
 __all__ = ["measure_documents", "store", "timing_documents"]
+
+
+_POINTS = range(4, len(CURVE), 5)
+"""The points of a curve that Kibana shows: every twentieth of the relevant pictures."""
 
 
 def store(client: Elasticsearch, results: Results, timings: Sequence[Timing], manifest: Mapping[str, Any]) -> int:
@@ -35,25 +39,18 @@ def store(client: Elasticsearch, results: Results, timings: Sequence[Timing], ma
 
 
 def measure_documents(results: Results, manifest: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One document for each reference × network × distance × measure, with its id."""
-    run = _run(manifest)
+    """One document for each reference × network × distance × measure, with its id, then the mean curves.
+
+    A point of a curve is ``curve@q``: the mean over the references of what has to be looked at until the share q of the
+    relevant pictures is found. It belongs to no reference and no class.
+    """
     for condition, values in results.values.items():
-        _, _, layer = condition.model.partition("@")
-        facts = run | {
-            "model": condition.model,
-            "distance": condition.distance,
-            "references": max(condition.references, 1),
-            "combine": condition.combine,
-            "augment": condition.augment,
-        }
-        if layer:
-            facts["layer"] = layer
+        facts = _facts(manifest, condition)
         for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
             query, measure = results.queries[row], str(results.measures[column])
             reference = results.dataset.pictures[query.reference].sha256
-            parts = (condition.model, condition.distance, condition.references, condition.combine, condition.augment)
             yield (
-                "|".join(str(part) for part in (manifest["run"], *parts, reference, measure)),
+                _id(manifest, condition, reference, measure),
                 facts
                 | {
                     "measure": measure,
@@ -62,6 +59,30 @@ def measure_documents(results: Results, manifest: Mapping[str, Any]) -> Iterator
                     "reference": reference,
                 },
             )
+
+    for condition, curves in results.curves.items():
+        facts = _facts(manifest, condition)
+        for place in _POINTS:
+            point = f"curve@{CURVE[place]:.2f}"
+            mean = float(curves[np.isfinite(curves[:, place]), place].mean())
+            yield _id(manifest, condition, point), facts | {"measure": point, "value": mean}
+
+
+def _facts(manifest: Mapping[str, Any], condition: Condition) -> dict[str, Any]:
+    _, _, layer = condition.model.partition("@")
+    facts = _run(manifest) | {
+        "model": condition.model,
+        "distance": condition.distance,
+        "references": max(condition.references, 1),
+        "combine": condition.combine,
+        "augment": condition.augment,
+    }
+    return facts | {"layer": layer} if layer else facts
+
+
+def _id(manifest: Mapping[str, Any], condition: Condition, *parts: str) -> str:
+    conditions = (condition.model, condition.distance, condition.references, condition.combine, condition.augment)
+    return "|".join(str(part) for part in (manifest["run"], *conditions, *parts))
 
 
 def timing_documents(timings: Sequence[Timing], manifest: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,7 +1,8 @@
 """Tables and numbers as Kibana's Lens describes them.
 
 A source lists its columns in the order in which they are shown. Each is either ``{"by": field}``, a row for each value
-(with ``"across": true``: a column for each value), or ``{"show": operation, "field": field}``.
+(with ``"across": true``: a column for each value), or ``{"show": operation, "field": field}``. Columns without a
+``"width"`` (pixels) share what the others leave.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any
 __all__ = ["LAYER", "state"]
 
 LAYER = "rows"
+
+_COUNTS = {"count", "unique_count"}  # where nothing is found they are 0, while a mean or an extreme is not known
 
 
 def state(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,9 +28,7 @@ def state(source: Mapping[str, Any]) -> dict[str, Any]:
         visualization = {
             "layerId": LAYER,
             "layerType": "data",
-            "columns": [
-                {"columnId": name, "isTransposed": column.get("across", False)} for name, column in columns.items()
-            ],
+            "columns": [_placed(name, column) for name, column in columns.items()],
             "rowHeight": "auto",
             "headerRowHeight": "auto",
             "paging": {"size": 20, "enabled": True},
@@ -42,6 +43,12 @@ def state(source: Mapping[str, Any]) -> dict[str, Any]:
         "internalReferences": [],
         "adHocDataViews": {},
     }
+
+
+def _placed(name: str, column: Mapping[str, Any]) -> dict[str, Any]:
+    placed = {"columnId": name, "isTransposed": column.get("across", False)}
+    # Kibana cuts off a picture that is wider than its column.
+    return placed | ({"width": column["width"]} if "width" in column else {})
 
 
 def _column(column: Mapping[str, Any], shown: str) -> dict[str, Any]:
@@ -82,8 +89,10 @@ def _value(column: Mapping[str, Any]) -> dict[str, Any]:
         "isBucketed": False,
     }
     if operation == "last_value":
-        return described | {"params": {"sortField": column["latest_by"], "showArrayValues": True}}
-    parameters: dict[str, Any] = {"emptyAsNull": operation != "count"}
+        # The latest that there is, not that of the latest document: a mark knows nothing of a picture's format.
+        there = {"query": f'"{column["field"]}": *', "language": "kuery"}
+        return described | {"filter": there, "params": {"sortField": column["latest_by"], "showArrayValues": True}}
+    parameters: dict[str, Any] = {"emptyAsNull": operation not in _COUNTS}
     if "decimals" in column:
         parameters["format"] = {"id": "number", "params": {"decimals": column["decimals"]}}
     return described | {"params": parameters}

@@ -13,7 +13,7 @@ from typing import Any
 
 from simquery.kibana import lens
 
-__all__ = ["RESULTS_DASHBOARD", "as_ndjson", "roles", "saved_objects", "vega_specs"]
+__all__ = ["RESULTS_DASHBOARD", "as_ndjson", "id_in_space", "roles", "saved_objects", "vega_specs"]
 
 RESULTS_DASHBOARD = "simquery-results-dashboard"
 
@@ -32,15 +32,24 @@ SavedObject = dict[str, Any]
 Reference = dict[str, str]
 
 
-def saved_objects() -> list[SavedObject]:
-    """All saved objects, each after those that it refers to."""
+def saved_objects(space: str | None = None) -> list[SavedObject]:
+    """All saved objects of a Kibana space, None for the default one, each after those that it refers to."""
     objects = [_data_view(*each) for each in _read("data-views.json").items()]
     objects += [_search(*each) for each in _read("searches.json").items()]
     objects += [_table(*each) for each in _read("tables.json").items()]
     objects += [_vega(*each) for each in vega_specs().items()]
     for name in _DASHBOARDS:
         objects += _dashboard(name, _read(f"dashboards/{name}.json"))
-    return objects
+    return [_in_space(each, space) for each in objects]
+
+
+def id_in_space(name: str, space: str | None) -> str:
+    """Id that an object has in a space.
+
+    Ids are unique over all spaces: Kibana gives an object a random one where another space has its id, and links to it
+    would lead nowhere.
+    """
+    return name if space is None else f"{name}-{space}"
 
 
 def vega_specs() -> dict[str, dict[str, Any]]:
@@ -88,6 +97,11 @@ def _object(kind: str, name: str, attributes: Mapping[str, Any], references: lis
     }
 
 
+def _in_space(each: SavedObject, space: str | None) -> SavedObject:
+    references = [reference | {"id": id_in_space(reference["id"], space)} for reference in each["references"]]
+    return each | {"id": id_in_space(each["id"], space), "references": references}
+
+
 def _reference(kind: str, name: str, slot: str) -> Reference:
     return {"type": kind, "id": name, "name": slot}
 
@@ -100,7 +114,7 @@ def _data_view(name: str, source: Mapping[str, Any]) -> SavedObject:
         "fieldFormatMap": json.dumps(source["formats"]),
         "fieldAttrs": json.dumps({field: {"customLabel": label} for field, label in source["labels"].items()}),
         "sourceFilters": json.dumps([{"value": field} for field in source.get("hidden", [])]),
-        "runtimeFieldMap": "{}",
+        "runtimeFieldMap": json.dumps(source.get("computed", {})),
         "fields": "[]",
     }
     if "time" in source:

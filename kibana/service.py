@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
@@ -10,7 +11,7 @@ import urllib3
 from pydantic import AnyHttpUrl
 
 from simquery.errors import KibanaError, SettingsError
-from simquery.kibana.objects import RESULTS_DASHBOARD, SavedObject, as_ndjson
+from simquery.kibana.objects import RESULTS_DASHBOARD, SavedObject, as_ndjson, id_in_space
 from simquery.settings import Settings
 
 __all__ = ["Kibana", "dashboard_link"]
@@ -27,11 +28,11 @@ class Kibana:
     Parameters
     ----------
     url
-        Its address, with the path that it is served under, if any.
+        Its address, with the path that it is served under, if any; ``/s/NAME`` at its end names a space.
     settings
         Credentials, certificate authority and timeout: those of the cluster, whose users Kibana knows.
     space
-        Space to work in; None for the default one.
+        Space to work in; None for the one that the address names, or the default one.
 
     Raises
     ------
@@ -40,9 +41,9 @@ class Kibana:
     """
 
     def __init__(self, url: AnyHttpUrl, settings: Settings, space: str | None = None) -> None:
-        self._root = str(url).rstrip("/")
-        self._base = self._root + (f"/s/{space}" if space else "")
-        self._space = space
+        self._root, named = _parts(url)
+        self.space = space or named
+        self.address = self._root + (f"/s/{self.space}" if self.space else "")
         self._pool = urllib3.PoolManager(timeout=settings.timeout, retries=False, **_trust(url, settings))
         self._headers = {"kbn-xsrf": "simquery", **_credentials(settings)}
 
@@ -54,9 +55,9 @@ class Kibana:
 
     def ensure_space(self) -> None:
         """Create the space where it is missing."""
-        if self._space is None:
+        if self.space is None:
             return
-        body = json.dumps({"id": self._space, "name": self._space}).encode()
+        body = json.dumps({"id": self.space, "name": self.space}).encode()
         headers = {"content-type": "application/json"}
         self._send("POST", f"{self._root}/api/spaces/space", body=body, headers=headers, fine={_OK, _CONFLICT})
 
@@ -70,14 +71,14 @@ class Kibana:
         """
         answer = self._send(
             "POST",
-            f"{self._base}/api/saved_objects/_import?overwrite=true",
+            f"{self.address}/api/saved_objects/_import?overwrite=true",
             fields={"file": ("simquery.ndjson", as_ndjson(objects), "application/x-ndjson")},
         )
         # The status is 200 even where every single object failed.
         if answer.get("success") is not True or answer.get("successCount") != len(objects):
             refused = [_described(error) for error in answer.get("errors", [])]
             what = "; ".join(refused) or f"{answer.get('successCount', 0)} of {len(objects)} were taken"
-            raise KibanaError(f"{self._base} did not take over all saved objects: {what}.")
+            raise KibanaError(f"{self.address} did not take over all saved objects: {what}.")
 
     def _send(self, method: str, url: str, *, fine: set[int] | None = None, **request: Any) -> dict[str, Any]:
         headers = self._headers | request.pop("headers", {})
@@ -104,22 +105,27 @@ class Kibana:
         raise KibanaError(f"{self._root} answers with HTTP status {answer.status}: {_said(content)}.")
 
 
-def dashboard_link(url: AnyHttpUrl, query: str, space: str | None = None) -> str:
+def dashboard_link(url: AnyHttpUrl, query: str) -> str:
     """Link to a saved query on the dashboard with the results.
 
     Parameters
     ----------
     url
-        Address of Kibana.
+        Address of Kibana, with ``/s/NAME`` at its end where the dashboards are in that space.
     query
         Id of the saved query.
-    space
-        Space that the dashboard is in; None for the default one.
     """
-    base = str(url).rstrip("/") + (f"/s/{space}" if space else "")
+    dashboard = id_in_space(RESULTS_DASHBOARD, _parts(url)[1])
     # Kibana reads these as Rison, in which ! and ' are the only characters to be careful of; an id has neither.
     state = quote(f"(query:(language:kuery,query:'query:\"{query}\"'))", safe="():,!'")
-    return f"{base}/app/dashboards#/view/{RESULTS_DASHBOARD}?_a={state}"
+    return f"{str(url).rstrip('/')}/app/dashboards#/view/{dashboard}?_a={state}"
+
+
+def _parts(url: AnyHttpUrl) -> tuple[str, str | None]:
+    """Split an address into that of Kibana itself, and the space it names."""
+    address = str(url).rstrip("/")
+    named = re.search(r"/s/([a-z0-9_-]+)$", address)
+    return (address, None) if named is None else (address[: named.start()], named[1])
 
 
 def _trust(url: AnyHttpUrl, settings: Settings) -> dict[str, Any]:

@@ -20,8 +20,10 @@ __all__ = [
     "files_index",
     "images_index",
     "install_templates",
+    "marks_index",
     "open_files_index",
     "open_images_index",
+    "open_marks_index",
     "open_measures_index",
     "open_results_index",
     "open_timings_index",
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = 3
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
-_KINDS = ("files", "images", "measures", "results", "timings")
+_KINDS = ("files", "images", "marks", "measures", "results", "timings")
 
 _GRAPH = {"m": 16, "ef_construction": 100}
 
@@ -78,6 +80,11 @@ def images_index(case: str, model: str) -> str:
 def results_index() -> str:
     """Name of the index with the saved queries of all cases."""
     return "simquery-results"
+
+
+def marks_index() -> str:
+    """Name of the index with what was said of saved queries' hits."""
+    return "simquery-marks"
 
 
 def template(kind: str) -> dict[str, Any]:
@@ -170,10 +177,18 @@ def open_results_index(client: Elasticsearch) -> str:
     SchemaError
         When it was made by another version of the schema.
     """
-    name = results_index()
-    _create(client, name, "results", {})
-    _check(_meta(client, name), name, {})
-    return name
+    return _open_common_index(client, results_index(), "results")
+
+
+def open_marks_index(client: Elasticsearch) -> str:
+    """Create the index of what was said of saved queries' hits where it is missing, and return its name.
+
+    Raises
+    ------
+    SchemaError
+        When it was made by another version of the schema.
+    """
+    return _open_common_index(client, marks_index(), "marks")
 
 
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
@@ -226,6 +241,12 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
     )
 
 
+def _open_common_index(client: Elasticsearch, name: str, kind: str) -> str:
+    _create(client, name, kind, {})
+    _check(_meta(client, name), name, {})
+    return name
+
+
 def _open_shared_index(client: Elasticsearch, kind: str) -> str:
     # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
     name = f"simquery-{kind}"
@@ -241,6 +262,9 @@ def _create(
         return
     body = template(kind)["template"]
     body["mappings"]["_meta"] = {"schema": SCHEMA} | facts
+    # The same for every document, and Kibana filters all panels of a dashboard by one field: stored nowhere.
+    emitted = {key: facts[key] for key in ("case", "model") if key in facts}
+    body["mappings"]["runtime"] = {key: _constant(value) for key, value in emitted.items()}
     if embedding is not None:
         body["mappings"]["properties"]["embedding"] |= embedding
     try:
@@ -248,6 +272,10 @@ def _create(
     except BadRequestError as error:
         if error.error != "resource_already_exists_exception":  # another process was faster
             raise
+
+
+def _constant(value: str) -> dict[str, Any]:
+    return {"type": "keyword", "script": {"source": "emit(params.value)", "params": {"value": value}}}
 
 
 def _meta(client: Elasticsearch, name: str) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from elasticsearch.helpers import BulkIndexError, bulk
 from simquery import __version__
 from simquery.embedders.thumbnails import blurred, read_thumbnail
 from simquery.errors import ClusterError, PictureError
-from simquery.mappings import images_index, open_results_index
+from simquery.mappings import images_index, open_marks_index, open_results_index
 from simquery.paths import display_path, real_path
 from simquery.query.ranking import Ranking
 
-__all__ = ["Saved", "result_documents", "save_ranking"]
+__all__ = ["Saved", "create_documents", "document_id", "result_documents", "save_ranking"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = 
         When the cluster refuses a document; the message names the query that is incomplete.
     """
     index = open_results_index(client)
+    open_marks_index(client)  # Kibana's tables of hits name its fields, and show nothing while there are none
     facts = _facts(client, ranking)
     thumbnails = {hit.sha256: _stored(facts[hit.sha256]) or _read(_places(hit.paths)) for hit in ranking.hits}
     for reference in ranking.references:
@@ -68,7 +69,8 @@ def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = 
     at = datetime.now(UTC)
     query = f"{at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     documents = result_documents(query, at, ranking, facts, shown, note=note, blur=blur)
-    _store(client, index, query, documents)
+    wanted = {document_id(query, document["rank"]): document for document in documents}
+    create_documents(client, index, wanted.items(), f"Query '{query}' could not be saved whole")
     return Saved(query, len(thumbnails) - len(shown))
 
 
@@ -173,14 +175,28 @@ def _read(places: Iterable[Path]) -> bytes | None:
     return None
 
 
-def _store(client: Elasticsearch, index: str, query: str, documents: Iterable[dict[str, Any]]) -> None:
+def create_documents(
+    client: Elasticsearch, index: str, documents: Iterable[tuple[str | None, dict[str, Any]]], failure: str
+) -> None:
+    """Add documents with their ids (None: any), and return when they can be searched; what exists is never replaced.
+
+    Raises
+    ------
+    ClusterError
+        When the cluster refuses a document; the message is ``failure`` and the reason.
+    """
     actions = (
-        {"_op_type": "create", "_index": index, "_id": f"{query}-{document['rank']}", "_source": document}
-        for document in documents
+        {"_op_type": "create", "_index": index, "_source": document} | ({"_id": name} if name else {})
+        for name, document in documents
     )
     try:
         bulk(client, actions, max_retries=5, refresh="wait_for")
     except BulkIndexError as error:
         reason = next(iter(error.errors[0].values())).get("error", {})
         said = reason.get("reason", reason) if isinstance(reason, dict) else reason
-        raise ClusterError(f"Query '{query}' could not be saved whole: {str(said).rstrip('.')}.") from None
+        raise ClusterError(f"{failure}: {str(said).rstrip('.')}.") from None
+
+
+def document_id(query: str, rank: int) -> str:
+    """Id of the document of a saved query's hit."""
+    return f"{query}-{rank}"

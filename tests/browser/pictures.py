@@ -32,9 +32,10 @@ def main(target: Path) -> None:
             whole = Path(temporary, "whole.png")
             drawn_page(Path(temporary), page(chosen, _HEIGHT), f"--screenshot={whole}")
             with Image.open(whole) as picture:
-                # The window is taller than the panels; eight bits a pixel are plenty for charts.
+                # The window is taller than the panels; eight bits a pixel are plenty for charts, if no colour is lost.
                 cut = picture.convert("RGB").crop((0, 0, WIDTH, _HEIGHT * len(chosen)))
-                cut.quantize(64).save(target / f"{dashboard}.png", optimize=True)
+                palette = cut.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+                palette.save(target / f"{dashboard}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_measures_and_times_are_stored_for_kibana_and_once_only(
     try:
         for _ in range(2):
             store(client, evaluation.results, timings, evaluation.manifest)
-        assert client.count(index="simquery-measures", query=query)["count"] == 10 * 4 * len(MEASURES)
+        assert client.count(index="simquery-measures", query=query)["count"] == 4 * (10 * len(MEASURES) + 20)
         hits = client.search(
             index="simquery-measures", query={"bool": {"filter": [query, {"term": {"measure": "AP"}}]}}
         )
@@ -143,6 +143,12 @@ def test_measures_and_times_are_stored_for_kibana_and_once_only(
         )
         expected = evaluation.results.of(Condition(MODEL, "modified"), MEASURES[-1]).mean()
         assert means["aggregations"]["mean"]["value"] == pytest.approx(expected)
+        point = {"bool": {"filter": [query, {"term": {"measure": "curve@0.50"}}, {"term": {"distance": "modified"}}]}}
+        (half,) = client.search(index="simquery-measures", query=point)["hits"]["hits"]
+        assert half["_source"]["value"] == pytest.approx(
+            evaluation.results.curves[Condition(MODEL, "modified")][:, 49].mean()
+        )
+        assert not {"label", "reference"} & set(half["_source"])
         times = client.search(index="simquery-timings", query=query)["hits"]["hits"]
         assert {hit["_source"]["seconds"] for hit in times} == {0.25, 1.5}
         assert len(times) == 2

@@ -21,8 +21,8 @@ def test_installing_templates_again_changes_nothing(client: Elasticsearch) -> No
     before = client.indices.get_index_template(name="simquery-*").body
     install_templates(client)
     assert client.indices.get_index_template(name="simquery-*").body == before
-    kinds = {"simquery-files", "simquery-images", "simquery-measures", "simquery-results", "simquery-timings"}
-    assert {entry["name"] for entry in before["index_templates"]} == kinds
+    kinds = ("files", "images", "marks", "measures", "results", "timings")
+    assert {entry["name"] for entry in before["index_templates"]} == {f"simquery-{kind}" for kind in kinds}
 
 
 def test_an_index_gets_the_mapping_of_its_template_and_the_facts_of_its_case(client: Elasticsearch, case: str) -> None:

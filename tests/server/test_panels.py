@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from elasticsearch.helpers import bulk
 
 from simquery.distances import DISTANCES
 from simquery.kibana.objects import vega_specs
-from simquery.mappings import open_files_index, open_images_index, open_results_index, template
+from simquery.mappings import open_files_index, open_images_index, open_marks_index, open_results_index, template
 from tests.browser.rendering import CannotDrawError, answered, browser, drawn_page, install_packages, page
 
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -59,7 +59,7 @@ class Sections(HTMLParser):
 
 def measures(number: int, run: str) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(1)
-    names = ("nAUIRC", "IR@0.5", "IR@0.8", "P@50")
+    names = ("nAUIRC", "IR@0.5", "IR@0.8", "P@50", "curve@0.50", "curve@1.00")
     experiments = (("none", 1), ("sum", 1), ("sum", 3), ("sum", 5))
     for place, (reference, model, distance, measure, (combine, references)) in enumerate(
         product(range(1000), NETWORKS, DISTANCES, names, experiments)
@@ -103,6 +103,21 @@ def timings(number: int, run: str) -> Iterator[dict[str, Any]]:
         yield document | ({"distance": distance} if stage == "distance" else {})
 
 
+def stages(number: int, run: str) -> Iterator[dict[str, Any]]:
+    random = np.random.default_rng(4)
+    rates = {"read": 900, "decode": 240, "embed": 170, "write": 2100}
+    for place in range(number):
+        stage = list(rates)[place % 4]
+        yield {
+            "run": run,
+            "at": (START + timedelta(seconds=5 * place)).isoformat(),
+            "dataset": run,
+            "stage": stage,
+            "seconds": float(random.normal(5, 0.2)) * 170 / rates[stage],
+            "count": int(random.normal(850, 40)),
+        } | ({"model": "mobilenetv2"} if stage in {"embed", "write"} else {})
+
+
 def images(number: int) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(3)
     for place in range(number):
@@ -128,7 +143,7 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
         query, rank = divmod(place, 50)
         distance = list(DISTANCES)[query % len(DISTANCES)]
         yield {
-            "query": f"20260504T1000{query:02d}-abcdef",
+            "query": f"20260504T1000{query:02d}-abcd{query:02d}",
             "title": f"knife.jpg · mini · {distance}",
             "at": (START + timedelta(hours=query)).isoformat(),
             "case": case,
@@ -139,11 +154,26 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
         }
 
 
+def marks(number: int, case: str) -> Iterator[dict[str, Any]]:
+    """Of every other hit, and a second time of every tenth."""
+    for hit in results(number, case):
+        said = ("relevant", "relevant", "irrelevant", "review")[hit["rank"] // 2 % 4]
+        if hit["rank"] % 10 == 1:
+            yield hit | {"mark": "review", "at": (START + timedelta(days=30)).isoformat()}
+        if hit["rank"] % 2 == 1:
+            yield hit | {"mark": said, "at": (START + timedelta(days=31)).isoformat()}
+
+
 @pytest.fixture(scope="module")
 def filters(client: Elasticsearch) -> Iterator[dict[int, dict[str, Any]]]:
     """Indices with 0, 1 and 1,000 documents of each kind, and the filters that choose them, by size."""
     own = f"t{uuid.uuid4().hex[:12]}"
-    shared = ("simquery-measures", "simquery-timings", open_results_index(client))
+    shared = {
+        "simquery-measures": "run",
+        "simquery-timings": "run",
+        open_results_index(client): "case",
+        open_marks_index(client): "case",
+    }
     for kind in ("measures", "timings"):
         client.options(ignore_status=400).indices.create(index=f"simquery-{kind}", **template(kind)["template"])
     chosen = {}
@@ -151,8 +181,9 @@ def filters(client: Elasticsearch) -> Iterator[dict[int, dict[str, Any]]]:
         case = f"{own}-{size}"
         kinds = {
             "simquery-measures": measures(size, case),
-            "simquery-timings": timings(size, case),
+            "simquery-timings": chain(timings(size, case), stages(size, case)),
             "simquery-results": results(size, case),
+            "simquery-marks": marks(size, case),
             open_files_index(client, case): ledger(size),
             open_images_index(client, case, "mini", 4, "f" * 64): images(size),
         }
@@ -162,16 +193,14 @@ def filters(client: Elasticsearch) -> Iterator[dict[int, dict[str, Any]]]:
     yield chosen
     for size in SIZES:
         client.indices.delete(index=",".join(chosen[size]["own"]))
-        for index, field in zip(shared, ("run", "run", "case"), strict=True):
+        for index, field in shared.items():
             term = {"term": {field: chosen[size]["case"]}}
             client.delete_by_query(index=index, query=term, refresh=True)
 
 
-def clause(spec: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
-    index = spec["data"]["url"]["index"]
-    if index in ("simquery-images-*", "simquery-files-*"):
-        return {"terms": {"_index": chosen["own"]}}
-    return {"term": {"case" if index == "simquery-results" else "run": chosen["case"]}}
+def clause(name: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Filter of the control at the top of the panel's dashboard."""
+    return {"term": {"run" if name.startswith("simquery-evaluation-") else "case": chosen["case"]}}
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +213,7 @@ def drawn(
     except CannotDrawError as error:
         pytest.skip(str(error))
     panels = {
-        f"{name}/{size}": answered(client, spec, [clause(spec, filters[size])])
+        f"{name}/{size}": answered(client, spec, [clause(name, filters[size])])
         for name, spec in SPECS.items()
         for size in SIZES
     }
@@ -215,16 +244,26 @@ def test_a_full_panel_has_its_title_and_its_data(drawn: Sections, name: str) -> 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_axes_and_legends_say_what_they_measure(drawn: Sections, name: str) -> None:
-    encodings = [SPECS[name].get("encoding", {}), *(layer["encoding"] for layer in SPECS[name].get("layer", []))]
+    encodings = [
+        SPECS[name].get("encoding", {}),
+        *(layer.get("encoding", {}) for layer in SPECS[name].get("layer", [])),
+    ]
     channels = [(channel, each) for encoding in encodings for channel, each in encoding.items()]
     titles = {each["title"] for channel, each in channels if channel != "tooltip" and each.get("title")}
     assert titles <= set(drawn.texts[f"{name}/1000"])
 
 
+def test_the_latest_mark_of_each_hit_counts(drawn: Sections) -> None:
+    said = "\n".join(drawn.texts["simquery-results-reviewed/1000"])
+    assert said.count("19 of 50 reviewed, precision so far 0.684") == 10
+    said = "\n".join(drawn.texts["simquery-results-reviewed/1"])
+    assert said.count("1 of 1 reviewed, precision so far 1.000") == 1
+
+
 def test_colours_are_those_that_the_colour_blind_can_tell_apart() -> None:
     okabe_ito = {"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#7f7f7f"}
     for name, spec in SPECS.items():
-        for encoding in [spec.get("encoding", {}), *(layer["encoding"] for layer in spec.get("layer", []))]:
+        for encoding in [each.get("encoding", {}) for each in (spec, *spec.get("layer", []))]:
             scale = encoding.get("color", {}).get("scale", {})
             assert set(scale.get("range", [])) <= okabe_ito, name
             if encoding.get("color", {}).get("field") == "distance":

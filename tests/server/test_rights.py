@@ -16,8 +16,19 @@ from simquery.embedders import Embedder
 from simquery.errors import AuthenticationError
 from simquery.indexer import Counts, Indexer, check_folder, scan
 from simquery.kibana import roles
-from simquery.mappings import install_templates, open_results_index, results_index
+from simquery.mappings import (
+    embedding_facts,
+    install_templates,
+    marks_index,
+    open_marks_index,
+    open_measures_index,
+    open_results_index,
+    open_timings_index,
+    results_index,
+    store_candidates,
+)
 from simquery.query import Query, Ranking, Searcher
+from simquery.query.marks import Verdict, mark_hits, read_review
 from simquery.query.results import save_ranking
 from simquery.settings import Settings
 from tests.conftest import save_picture
@@ -85,6 +96,18 @@ def test_the_indexers_key_indexes_queries_and_saves(
     client.delete_by_query(index=results_index(), query={"term": {"case": case}}, refresh=True)
 
 
+def test_the_indexers_key_stores_what_recall_and_evaluations_find(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    index(client, case, embedder, evidence)
+    indexer = as_role("simquery-indexer")
+    store_candidates(indexer, case, MODEL, {"cosine": 120})
+    assert embedding_facts(client, case, MODEL).candidates == {"cosine": 120}
+    for opened in (open_measures_index, open_timings_index):
+        assert client.indices.exists(index=opened(indexer))
+        opened(indexer)
+
+
 def test_without_templates_indices_are_the_same(
     as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
 ) -> None:
@@ -116,36 +139,47 @@ def test_the_indexers_key_reaches_no_other_index_and_no_security(as_role: Connec
 def test_a_reader_queries_and_writes_nothing(
     as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
 ) -> None:
-    open_results_index(client)
     index(client, case, embedder, evidence)
     reader = as_role("simquery-reader")
     ranking = rank(reader, case, embedder, evidence / "1.png")
     assert len(ranking.hits) == 3
-    for write in (lambda: save_ranking(reader, ranking), lambda: index(reader, case, embedder, evidence.parent)):
+    saved = save_ranking(client, ranking).query
+    assert read_review(reader, saved).hits == 3
+    for write in (
+        lambda: save_ranking(reader, ranking),
+        lambda: mark_hits(reader, saved, [1], Verdict.RELEVANT),
+        lambda: index(reader, case, embedder, evidence.parent),
+    ):
         with pytest.raises(AuthorizationException) as raised:
             write()
         explained = explain(raised.value, "http://the-cluster")
         assert isinstance(explained, AuthenticationError)
         assert "does not allow this with the credentials given" in str(explained)
+    client.delete_by_query(index=results_index(), query={"term": {"case": case}}, refresh=True)
 
 
-def test_an_analyst_saves_queries_and_changes_nothing(
+def test_an_analyst_saves_and_marks_and_changes_nothing(
     as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
 ) -> None:
     open_results_index(client)
+    open_marks_index(client)
     index(client, case, embedder, evidence)
     analyst = as_role("simquery-analyst")
     saved = save_ranking(analyst, rank(analyst, case, embedder, evidence / "1.png"))
-    document = f"{saved.query}-1"
-    with pytest.raises(AuthorizationException):
-        analyst.delete(index=results_index(), id=document)
-    with pytest.raises(AuthorizationException):
-        analyst.update(index=results_index(), id=document, doc={"note": "changed"})
-    with pytest.raises(AuthorizationException):
-        analyst.indices.delete(index=results_index())
+    mark_hits(analyst, saved.query, [1], Verdict.RELEVANT)
+    (mark,) = client.search(index=marks_index(), query={"term": {"query": saved.query}})["hits"]["hits"]
+    for name, document in ((results_index(), f"{saved.query}-1"), (marks_index(), mark["_id"])):
+        with pytest.raises(AuthorizationException):
+            analyst.delete(index=name, id=document)
+        with pytest.raises(AuthorizationException):
+            analyst.update(index=name, id=document, doc={"note": "changed"})
+        with pytest.raises(AuthorizationException):
+            analyst.index(index=name, id=document, document=mark["_source"])
+        with pytest.raises(AuthorizationException):
+            analyst.indices.delete(index=name)
     with pytest.raises(AuthorizationException):
         index(analyst, case, embedder, evidence.parent)
-    client.delete_by_query(index=results_index(), query={"term": {"case": case}}, refresh=True)
+    client.delete_by_query(index=f"{results_index()},{marks_index()}", query={"term": {"case": case}}, refresh=True)
 
 
 def test_the_commands_work_with_a_readers_key(

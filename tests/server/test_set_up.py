@@ -24,8 +24,9 @@ from simquery.settings import Settings
 SCRIPT = Path(__file__).parents[2] / "docker" / "set_up.py"
 
 
-def set_up(step: str, root: Path, url: str) -> str:
-    environment = os.environ | {"SIMQUERY_SET_UP": str(root), "SIMQUERY_SET_UP_URL": url}
+def set_up(step: str, root: Path, url: str, nodes: str = "elasticsearch") -> str:
+    own = {"SIMQUERY_SET_UP": str(root), "SIMQUERY_SET_UP_URL": url, "SIMQUERY_SET_UP_NODES": nodes}
+    environment = os.environ | own
     done = subprocess.run(
         [sys.executable, str(SCRIPT), step], env=environment, capture_output=True, text=True, check=False
     )
@@ -60,6 +61,17 @@ def test_certificates_are_made_once(prepared: Path) -> None:
     }
     set_up("certificates", prepared, "https://elasticsearch:9200")
     assert contents(prepared) == before
+
+
+def test_each_node_of_a_cluster_has_a_certificate_for_its_name_and_the_common_one(tmp_path: Path) -> None:
+    nodes = "elasticsearch,elasticsearch-2"
+    set_up("certificates", tmp_path, "https://elasticsearch:9200", nodes)
+    for node in nodes.split(","):
+        for name in (node, "elasticsearch", "localhost"):
+            authority = ["-CAfile", str(tmp_path / "trust" / "ca.crt")]
+            checked = ["openssl", "verify", *authority, "-verify_hostname", name, str(tmp_path / node / "server.crt")]
+            assert subprocess.run(checked, capture_output=True, text=True, check=False).returncode == 0, name
+        assert (tmp_path / node / "elastic-password").read_text() == (tmp_path / "own/elastic-password").read_text()
 
 
 def test_secrets_are_readable_by_their_owner_alone(prepared: Path) -> None:

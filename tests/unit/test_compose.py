@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-FILES = ("docker-compose.yml", "docker-compose.gpu.yml")
+FILES = ("docker-compose.yml", "docker-compose.cluster.yml", "docker-compose.gpu.yml")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+CLUSTER = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONCE = {"certificates", "set-up", "dashboards"}
 
@@ -22,7 +23,7 @@ def has_compose() -> bool:
     return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("files", [FILES[:1], FILES])
+@pytest.mark.parametrize("files", [FILES[:1], FILES[:2], FILES[::2], FILES])
 def test_docker_compose_accepts_the_files(files: tuple[str, ...]) -> None:
     if not has_compose():
         pytest.skip("no docker compose on this machine")
@@ -80,8 +81,35 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
     assert set(mounted) <= set(COMPOSE["volumes"])
 
 
+@pytest.mark.parametrize("name", ["elasticsearch-2", "elasticsearch-3"])
+def test_the_nodes_of_the_cluster_are_as_the_first_one(name: str) -> None:
+    first, node = SERVICES["elasticsearch"], CLUSTER["services"][name]
+    own = {"environment", "volumes", "networks", "depends_on"}
+    assert {key: value for key, value in node.items() if key not in own} == {
+        key: value for key, value in first.items() if key not in own
+    }
+    assert node["environment"] == first["environment"] | CLUSTER["services"]["elasticsearch"]["environment"] | {
+        "node.name": name
+    }
+    assert node["volumes"] == [volume.replace("elasticsearch-", f"{name}-", 1) for volume in first["volumes"]]
+    assert node["networks"] == {"cluster": {"aliases": ["elasticsearch"]}}
+    # The first node may hold a case already: were it not there, the others would found a cluster without it.
+    assert node["depends_on"]["elasticsearch"] == {"condition": "service_healthy"}
+
+
+def test_the_cluster_publishes_nothing_and_makes_a_certificate_for_each_node() -> None:
+    services, nodes = CLUSTER["services"], ["elasticsearch", "elasticsearch-2", "elasticsearch-3"]
+    assert not [name for name, service in services.items() if "ports" in service]
+    assert services["certificates"]["environment"]["SIMQUERY_SET_UP_NODES"].split(",") == nodes
+    assert services["elasticsearch"]["environment"]["cluster.initial_master_nodes"].split(",") == nodes
+    for name in nodes[1:]:
+        assert f"{name}-secrets:/run/simquery/{name}" in services["certificates"]["volumes"]
+        assert {f"{name}-secrets", f"{name}-data"} <= set(CLUSTER["volumes"])
+        assert re.search(rf"for volume in .*\b{name}\b", (ROOT / "Dockerfile").read_text("utf-8"))
+
+
 def test_no_secret_is_in_an_environment() -> None:
-    for service in SERVICES.values():
+    for service in [*SERVICES.values(), *CLUSTER["services"].values()]:
         named = {name for name in service.get("environment", {}) if re.search("PASSWORD|KEY|TOKEN", name.upper())}
         assert named <= {
             "ELASTIC_PASSWORD_FILE",

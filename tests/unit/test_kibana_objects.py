@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import click
 import pytest
 from click.testing import CliRunner
 from pydantic import AnyHttpUrl
@@ -15,6 +16,7 @@ from pydantic import AnyHttpUrl
 from simquery.cli.main import cli
 from simquery.errors import KibanaError, SettingsError
 from simquery.kibana import RESULTS_DASHBOARD, Kibana, as_ndjson, dashboard_link, saved_objects
+from simquery.kibana.objects import vega_specs
 from simquery.settings import Settings
 
 OBJECTS = {each["id"]: each for each in saved_objects()}
@@ -71,6 +73,14 @@ def test_panels_have_references_and_do_not_overlap(name: str) -> None:
     assert not slots
 
 
+@pytest.mark.parametrize("name", [name for name in OBJECTS if name.endswith("-head")])
+def test_a_dashboard_says_at_its_top_what_fills_it(name: str) -> None:
+    said = json.loads(OBJECTS[name]["attributes"]["visState"])["params"]["markdown"]
+    named = re.search(r"`simquery (\w+)[^`]*` (fills this|puts a query here)", said)
+    assert named is not None
+    assert named[1] in cli.list_commands(click.Context(cli))
+
+
 def test_every_object_is_shown_somewhere() -> None:
     used = {reference["id"] for each in OBJECTS.values() for reference in each["references"]}
     assert {name for name, each in OBJECTS.items() if each["type"] != "dashboard"} - used <= {"simquery-timings-view"}
@@ -82,6 +92,38 @@ def test_thumbnails_are_shown_as_pictures_that_leave_nothing_to_fetch() -> None:
         for field, described in formats.items():
             if "thumbnail" in field:
                 assert described["params"]["urlTemplate"].startswith("data:image/jpeg;base64,")
+
+
+def test_columns_of_tables_are_as_wide_as_the_pictures_in_them() -> None:
+    for each in OBJECTS.values():
+        if each["type"] != "lens" or each["attributes"]["visualizationType"] != "lnsDatatable":
+            continue
+        state = each["attributes"]["state"]
+        (layer,) = state["datasourceStates"]["formBased"]["layers"].values()
+        for placed in state["visualization"]["columns"]:
+            if "thumbnail" in layer["columns"][placed["columnId"]]["sourceField"]:
+                assert placed["width"] >= 160 + 16  # the picture and the padding of a cell
+
+
+def test_the_lines_below_titles_fit_into_their_panels_on_a_screen_of_1280_pixels() -> None:
+    for dashboard in (each for each in OBJECTS.values() if each["type"] == "dashboard"):
+        slots = {reference["name"]: reference["id"] for reference in dashboard["references"]}
+        for panel in json.loads(dashboard["attributes"]["panelsJSON"]):
+            name = slots[f"{panel['panelIndex']}:{panel['panelRefName']}"]
+            if name not in (specs := vega_specs()):
+                continue
+            space = 1264 * panel["gridData"]["w"] / 48 - 36
+            for line in re.findall(r'"([^"]*)"', specs[name]["title"]["subtitle"]["expr"]):
+                assert len(line) * 6.6 <= space, (name, line)  # 13 pixels high, some 6.3 wide
+
+
+def test_queries_of_the_same_title_have_columns_of_their_own() -> None:
+    (layer,) = OBJECTS["simquery-results-side-by-side"]["attributes"]["state"]["datasourceStates"]["formBased"][
+        "layers"
+    ].values()
+    fields = {column["sourceField"] for column in layer["columns"].values()}
+    assert "asked" in fields
+    assert "title" not in fields
 
 
 def test_nothing_points_outside() -> None:
@@ -203,6 +245,24 @@ def test_a_missing_ca_file_is_named() -> None:
 
 
 def test_the_link_leads_to_one_query() -> None:
-    link = dashboard_link(AnyHttpUrl("https://kibana.lab:5601/"), "20260504T100000-abcdef", "fraud-7")
-    assert link.startswith(f"https://kibana.lab:5601/s/fraud-7/app/dashboards#/view/{RESULTS_DASHBOARD}?_a=")
+    link = dashboard_link(AnyHttpUrl("https://kibana.lab:5601/"), "20260504T100000-abcdef")
+    assert link.startswith(f"https://kibana.lab:5601/app/dashboards#/view/{RESULTS_DASHBOARD}?_a=")
     assert link.endswith("(query:(language:kuery,query:'query:%2220260504T100000-abcdef%22'))")
+
+
+def test_in_a_space_the_link_leads_to_the_dashboard_of_that_space() -> None:
+    link = dashboard_link(AnyHttpUrl("https://lab/kibana/s/fraud-7"), "20260504T100000-abcdef")
+    (dashboard,) = re.findall(r"^https://lab/kibana/s/fraud-7/app/dashboards#/view/([^?]+)", link)
+    assert dashboard in {each["id"] for each in saved_objects("fraud-7")}
+
+
+def test_spaces_share_no_ids_and_their_objects_refer_to_each_other() -> None:
+    objects = {each["id"]: each for each in saved_objects("fraud-7")}
+    assert not objects.keys() & OBJECTS.keys()
+    assert {reference["id"] for each in objects.values() for reference in each["references"]} <= objects.keys()
+
+
+def test_an_address_may_name_the_space(address: AnyHttpUrl) -> None:
+    Standin.answers |= {"/api/spaces/space": (200, {"id": "fraud-7"}), f"/s/fraud-7{IMPORT}": TAKEN}
+    install(AnyHttpUrl(f"{address}s/fraud-7"))
+    assert [path for path, _, _ in Standin.asked] == ["/api/spaces/space", f"/s/fraud-7{IMPORT}"]

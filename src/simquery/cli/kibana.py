@@ -24,15 +24,16 @@ def install(settings: Settings, url: str | None, space: str | None) -> None:
     """Install the dashboards and all that they need, or bring them up to date.
 
     Doing it again changes nothing. Credentials and certificate authority are those of the cluster (SIMQUERY_USERNAME
-    and SIMQUERY_PASSWORD, or SIMQUERY_API_KEY; SIMQUERY_CA_FILE).
+    and SIMQUERY_PASSWORD, or SIMQUERY_API_KEY; SIMQUERY_CA_FILE). An address that ends in /s/NAME names a space,
+    too: in the setting kibana_url it takes the links of 'simquery query --save' there.
     """
     address = settings.kibana_url if url is None else _address(url)
-    objects = saved_objects()
     with Kibana(address, settings, space) as connection:
+        objects = saved_objects(connection.space)
         connection.ensure_space()
         connection.install(objects)
     dashboards = [each["attributes"]["title"] for each in objects if each["type"] == "dashboard"]
-    say(f"Installed {len(objects)} saved objects in {str(address).rstrip('/')}: {', '.join(dashboards)}")
+    say(f"Installed {len(objects)} saved objects in {connection.address}: {', '.join(dashboards)}")
 
 
 @kibana.command(epilog="Example:  simquery kibana objects > simquery.ndjson")

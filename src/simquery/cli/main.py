@@ -26,6 +26,7 @@ _MODULES = {
     "watch": "evidence",
     "verify": "verify",
     "query": "query",
+    "mark": "mark",
     "recall": "recall",
     "evaluate": "evaluate",
     "models": "models",

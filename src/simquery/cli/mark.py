@@ -1,0 +1,84 @@
+"""``simquery mark``: what an analyst says of the hits of a saved query."""
+
+import json
+import re
+from collections.abc import Iterable
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
+from simquery.query.marks import Review, Verdict, mark_hits, read_review
+from simquery.settings import Settings
+
+__all__ = ["mark"]
+
+_EPILOG = """\b
+Example:  simquery mark 20260504T100000-3fa92c 1 2 7-12 --as relevant --note 'the same kitchen'
+          simquery mark 20260504T100000-3fa92c"""
+
+
+def _ranks(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[int]:
+    """``3`` and ``7-12``: each rank."""
+    return sorted({rank for value in values for rank in _range(value)})
+
+
+def _range(text: str) -> Iterable[int]:
+    found = re.fullmatch(r"([1-9]\d{0,5})(?:-([1-9]\d{0,5}))?", text)
+    if found is None or int(found[2] or found[1]) < int(found[1]):
+        raise click.BadParameter(f"'{text}' is no rank, such as 3, and no range of ranks, such as 7-12.")
+    return range(int(found[1]), int(found[2] or found[1]) + 1)
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("query")
+@click.argument("ranks", nargs=-1, metavar="[RANK...]", callback=_ranks)
+@click.option("--as", "verdict", type=click.Choice([str(each) for each in Verdict]), help="What is said of them.")
+@click.option("--note", help="Why.")
+@json_option
+@command
+def mark(
+    settings: Settings, query: str, ranks: list[int], *, verdict: str | None, note: str | None, as_json: bool
+) -> None:
+    """Mark hits of a saved QUERY as relevant, irrelevant or for review, or list what was said of them.
+
+    A mark is never changed or removed: who marks a hit again adds to what was said before, and the latest mark counts.
+    Each has its time, the user that the cluster knows, and the account and machine of the command.
+    """
+    if bool(ranks) != bool(verdict):
+        raise click.UsageError("Name the ranks and --as what they are marked; neither of them lists the marks.")
+    if note is not None and not verdict:
+        raise click.UsageError("--note says why hits are marked: name the ranks, and --as what.")
+    with open_cluster(settings) as client:
+        if verdict:
+            mark_hits(client, query, ranks, Verdict(verdict), note=note)
+        review = read_review(client, query)
+    if as_json:
+        click.echo(json.dumps(review.as_dict(), indent=2))
+    elif not verdict:
+        OUTPUT.print(_table(review))
+    say(_described(review))
+
+
+def _table(review: Review) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, caption=review.title, caption_justify="left")
+    for name in ("rank", "mark", "at", "by", "account", "note"):
+        table.add_column(name, justify="right" if name == "rank" else "left")
+    current = review.current
+    for each in review.marks:
+        cells = (str(each.rank), each.mark, each.at, each.by or "", each.account, each.note or "")
+        # What was said before, and does not count any more.
+        style = "" if each is current[each.rank] else "strike"
+        table.add_row(*(Text(cell, style) for cell in cells))
+    return table
+
+
+def _described(review: Review) -> str:
+    counts = review.counts
+    share = "" if review.precision is None else f", precision so far {review.precision:.3f}"
+    return (
+        f"{review.reviewed:,} of {review.hits:,} hits reviewed: {counts[Verdict.RELEVANT]:,} relevant,"
+        f" {counts[Verdict.IRRELEVANT]:,} irrelevant{share}; {counts[Verdict.REVIEW]:,} for review."
+    )

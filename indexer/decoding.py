@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Pipe
@@ -129,27 +129,26 @@ def _ask(
     header = json.loads(process.receive(_LAST_RESORT))
     if "error" in header:
         return _ERRORS[header["error"]](header["reason"])
-    arrays = [np.frombuffer(process.receive(_LAST_RESORT), np.uint8) for _ in sizes]
-    pixels = (values.reshape(*size, 3) for values, size in zip(arrays, sizes, strict=True))
-    return Decoded(header["fields"], tuple(pixels))
+    return Decoded(header["fields"], tuple(process.pixels(sizes)))
 
 
-def decoder_command(connection: int, lock: int) -> list[str]:
-    """What starts a decoder with these two descriptors."""
+def decoder_command(*descriptors: int) -> list[str]:
+    """What starts a decoder with the descriptors that `simquery.indexer.decoder.main` takes."""
     # -P: the current folder may be evidence, and must not be searched for modules.
-    return [sys.executable, "-P", "-m", "simquery.indexer.decoder", str(connection), str(lock)]
+    return [sys.executable, "-P", "-m", "simquery.indexer.decoder", *map(str, descriptors)]
 
 
 class _Process:
     def __init__(self, lock: int) -> None:
         self._connection, theirs = Pipe()
+        self._pixels = os.memfd_create("pixels")  # in memory alone: no pixel of evidence is written to a disk
         with theirs:
             self._process = subprocess.Popen(
-                decoder_command(theirs.fileno(), lock),
+                decoder_command(theirs.fileno(), lock, self._pixels),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # codecs write what they think of a file there
-                pass_fds=(theirs.fileno(), lock),
+                pass_fds=(theirs.fileno(), lock, self._pixels),
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         try:
@@ -157,7 +156,7 @@ class _Process:
         except (EOFError, OSError) as error:
             self.end()
             raise SimqueryError(
-                "A process to decode pictures in cannot be started: 'python -m simquery.indexer.decoder 0 1' says why."
+                "A process to decode in cannot be started: 'python -m simquery.indexer.decoder 0 1 2' says why."
             ) from error
 
     def send(self, content: bytes) -> None:
@@ -168,14 +167,22 @@ class _Process:
             raise TimeoutError
         return self._connection.recv_bytes()
 
+    def pixels(self, sizes: Sequence[tuple[int, int]]) -> Iterator[Pixels]:
+        """What the process has written of its last picture, at each of the sizes."""
+        place = 0
+        for height, width in sizes:
+            content = os.pread(self._pixels, height * width * 3, place)
+            place += len(content)
+            yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
+
     def end(self) -> None:
-        self._connection.close()
+        self._close()
         self._process.kill()
         self._process.wait()
 
     def failure(self, *, timed_out: bool) -> PictureError:
         """Why it ended; it is cleared away."""
-        self._connection.close()
+        self._close()
         if timed_out:  # nothing can end it before the network share answers
             self._process.kill()
             return UnreadError(f"no answer within {_LAST_RESORT:.0f} seconds")
@@ -187,6 +194,10 @@ class _Process:
         if code == -signal.SIGKILL:
             return UnreadError("its decoder was killed, perhaps for want of memory")
         return PictureError(f"its decoder crashed ({_ending(code)})")
+
+    def _close(self) -> None:
+        self._connection.close()
+        os.close(self._pixels)
 
 
 def _ending(code: int) -> str:

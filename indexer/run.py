@@ -3,10 +3,11 @@
 import logging
 import os
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from simquery.indexer.decoding import Decoded, shared_decoders
 from simquery.indexer.images import Images, Occurrence, image_document
 from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry, refused_entry
 from simquery.indexer.reading import Obstacle, hash_file, obstacle
+from simquery.indexer.timings import Timings
 from simquery.indexer.writing import PATIENCE_SECONDS, Cluster
 from simquery.mappings import install_templates, open_files_index, open_images_index
 from simquery.paths import display_path
@@ -35,8 +37,16 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BATCH = 64
 _AHEAD = 2
+_FIRST_BATCH = 64
+_SMALLEST_BATCH = 16
+_LARGEST_BATCH = 256
+_BATCH_SECONDS = (0.4, 2.0)
+"""A batch is to keep the networks busy for so long, at least and at most: a fast one that gets few pictures at once
+waits for the server again and again, and with a slow one much would be lost when the run is killed."""
+
+_BATCH_BYTES = 64 << 20
+"""The pixels of a batch take so much memory at most; there are up to five batches on their way."""
 
 
 @dataclass
@@ -168,7 +178,9 @@ class Indexer:
             )
             for name, embedder in self._embedders.items()
         }
+        self._timings = Timings(client, self._cluster, case)
         self._decoders = shared_decoders()
+        self._batch_size = _FIRST_BATCH
         self._stopped = threading.Event()
         self.counts = Counts()
 
@@ -187,12 +199,13 @@ class Indexer:
         preparer = ThreadPoolExecutor(1, "preparer")
         writer = ThreadPoolExecutor(1, "preparer-of-answers")
         try:
-            read = _ahead(preparer, partial(self._read, readers=readers), _batches(candidates))
+            read = _ahead(preparer, partial(self._read, readers=readers), self._batches(candidates))
             for entries, unchanged in _ahead(writer, self._write, map(self._embed, read)):
                 self.counts.unchanged += unchanged
                 for entry in entries:
                     self.counts.add(entry.status)
                 progress(self.counts)
+                self._timings.store(only_if_due=True)
         except BaseException:
             self._stopped.set()  # readers give up in the middle of a file: nothing of this batch will be stored
             self._cluster.stop()
@@ -202,6 +215,7 @@ class Indexer:
                 executor.shutdown(cancel_futures=True)
         for images in self._images.values():
             images.refresh()
+        self._timings.store()
 
     def record_gone(self, folder: Path) -> None:
         """Note in the ledger which paths below a folder, or that path itself, are not there any more.
@@ -216,8 +230,28 @@ class Indexer:
             for entry in gone:
                 logger.debug("'%s' is gone", display_path(entry.candidate.path))
 
+    def _batches(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, ...]]:
+        iterator = iter(candidates)
+        return iter(lambda: tuple(islice(iterator, self._batch_size)), ())
+
+    def _adjust_batches(self, seconds: float) -> None:
+        """Let the next batches take the networks neither too short nor too long, after one that took so long."""
+        shortest, longest = _BATCH_SECONDS
+        if seconds > longest:
+            self._batch_size = max(_SMALLEST_BATCH, self._batch_size // 2)
+        elif seconds < shortest:
+            fitting = _BATCH_BYTES // sum(height * width * 3 for height, width in self._sizes)
+            self._batch_size = max(_SMALLEST_BATCH, min(2 * self._batch_size, _LARGEST_BATCH, fitting))
+
     def _read(self, candidates: Sequence[Candidate], readers: Executor) -> _Batch:
         batch = _Batch()
+        with self._timings.of("read", len(candidates)):
+            self._hash(batch, candidates, readers)
+        with self._timings.of("decode", len(batch.contents)):
+            self._decode(batch, readers)
+        return batch
+
+    def _hash(self, batch: _Batch, candidates: Sequence[Candidate], readers: Executor) -> None:
         entries = self._ledger.lookup(candidates)
         for candidate, entry in zip(candidates, entries, strict=True):
             if entry is not None and entry.is_final(candidate, self._embedders, (self._details.small_rule,)):
@@ -230,8 +264,6 @@ class Indexer:
                 batch.obstacles[candidate] = outcome
             else:
                 batch.contents[candidate] = outcome
-        self._decode(batch, readers)
-        return batch
 
     def _decode(self, batch: _Batch, readers: Executor) -> None:
         copies: dict[str, list[Candidate]] = defaultdict(list)
@@ -260,19 +292,24 @@ class Indexer:
 
     def _embed(self, batch: _Batch) -> _Batch:
         self._leave_out_small(batch)
+        started = time.perf_counter()
         for name, embedder in self._embedders.items():
             contents = [content for content in batch.pictures if name in batch.missing[content]]
             batch.vectors[name] = {}
             if not contents:
                 continue
             place = self._sizes.index(embedder.input_size)
-            vectors = embedder.embed(np.stack([batch.pictures[content].pixels[place] for content in contents]))
+            with self._timings.of("embed", len(contents), name, getattr(embedder, "inference", None)):
+                vectors = embedder.embed(np.stack([batch.pictures[content].pixels[place] for content in contents]))
             for content, vector in zip(contents, vectors, strict=True):
                 if is_usable(vector):
                     batch.vectors[name][content] = vector
                     batch.models[content].add(name)
                 else:
                     batch.refused[content].add(name)
+        self._adjust_batches(time.perf_counter() - started)
+        # What waits to be stored needs no pixels, and they are nearly all the memory that a batch takes.
+        batch.pictures = {content: replace(decoded, pixels=()) for content, decoded in batch.pictures.items()}
         return batch
 
     def _leave_out_small(self, batch: _Batch) -> None:
@@ -286,6 +323,10 @@ class Indexer:
                     batch.obstacles[candidate] = Obstacle(reason, skipped=True, rule=self._details.small_rule)
 
     def _write(self, batch: _Batch) -> tuple[list[Entry], int]:
+        with self._timings.of("write", len(batch.previous)):
+            return self._store(batch), batch.unchanged
+
+    def _store(self, batch: _Batch) -> list[Entry]:
         first_paths: dict[str, str] = {}
         copies: dict[str, list[Candidate]] = defaultdict(list)
         for candidate, digests in batch.contents.items():
@@ -303,7 +344,7 @@ class Indexer:
         ]
         self._ledger.record(entries)
         logger.debug("stored %d entries, %d new pictures", len(entries), len(batch.pictures))
-        return entries, batch.unchanged
+        return entries
 
     def _occurrence(self, batch: _Batch, model: str, content: str, paths: list[Candidate]) -> Occurrence:
         labels: dict[str, None] = {}
@@ -331,11 +372,6 @@ class Indexer:
         first = first_paths[content] == display_path(candidate.path)
         status = Status.INDEXED if first else Status.DUPLICATE
         return Entry(candidate, status, content, models=tuple(sorted(batch.models[content])), refused_by=refused)
-
-
-def _batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    iterator = iter(items)
-    return iter(lambda: tuple(islice(iterator, _BATCH)), ())
 
 
 def _ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

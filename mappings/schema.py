@@ -158,7 +158,7 @@ def open_measures_index(client: Elasticsearch) -> str:
 
 
 def open_timings_index(client: Elasticsearch) -> str:
-    """Create the index of evaluations' times where it is missing, and return its name; it belongs to no case."""
+    """Create the index of times where it is missing, and return its name; it belongs to no case."""
     return _open_shared_index(client, "timings")
 
 
@@ -230,7 +230,9 @@ def _open_shared_index(client: Elasticsearch, kind: str) -> str:
     # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
     name = f"simquery-{kind}"
     _create(client, name, kind, {})
-    client.indices.put_mapping(index=name, properties=template(kind)["template"]["mappings"]["properties"])
+    properties = template(kind)["template"]["mappings"]["properties"]
+    if properties.keys() - _mappings(client, name)["properties"].keys():
+        client.indices.put_mapping(index=name, properties=properties)
     return name
 
 

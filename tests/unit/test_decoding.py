@@ -84,11 +84,11 @@ def test_a_picture_that_takes_too_long_is_given_up(
 ) -> None:
     """A real limit, made short, and a real picture that needs longer."""
     Image.new("L", (13_000, 13_000)).save(tmp_path / "slow.png")
-    short = "import simquery.indexer.decoder as d; d.CPU_SECONDS = 0.05; d.main(d.Connection({}), {})"
+    short = "import simquery.indexer.decoder as d; d.CPU_SECONDS = 0.05; d.main(d.Connection({}), {}, {})"
     start = decoding.decoder_command
 
-    def impatient(connection: int, lock: int) -> list[str]:
-        return [*start(connection, lock)[:2], "-c", short.format(connection, lock)]
+    def impatient(*descriptors: int) -> list[str]:
+        return [*start(*descriptors)[:2], "-c", short.format(*descriptors)]
 
     monkeypatch.setattr(decoding, "decoder_command", impatient)
     outcome = decoders.decode(candidate(tmp_path / "slow.png"), SIZES)

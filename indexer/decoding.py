@@ -9,13 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from multiprocessing.connection import Pipe
 from typing import Any
-
-import numpy as np
 
 from simquery.embedders.embedder import Pixels
 from simquery.embedders.pictures import NotAPictureError, UnreadError
@@ -24,7 +21,7 @@ from simquery.indexer.candidates import Candidate
 from simquery.indexer.decoder import CPU_SECONDS, SECONDS
 from simquery.paths import display_path
 
-__all__ = ["Decoded", "Decoders", "decoder_command", "shared_decoders"]
+__all__ = ["Decoders", "decoder_command", "shared_decoders"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +29,6 @@ _ERRORS = {error.__name__: error for error in (PictureError, NotAPictureError, U
 _READY_SECONDS = 120.0
 _LAST_RESORT = 10 * SECONDS
 """After so long without any answer the process is given up: a dead network share can keep it from ending itself."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Fields of the image document, and the pixels at each of the sizes asked for."""
-
-    fields: dict[str, Any]
-    pixels: tuple[Pixels, ...]
 
 
 class Decoders:
@@ -59,24 +48,24 @@ class Decoders:
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
 
     def decode(
-        self, candidate: Candidate, sizes: Sequence[tuple[int, int]], *, thumbnail: bool = False
-    ) -> Decoded | PictureError:
+        self, candidate: Candidate, into: Sequence[Pixels], *, thumbnail: bool = False
+    ) -> dict[str, Any] | PictureError:
         """Decode one picture; may be called from several threads.
 
         Parameters
         ----------
         candidate
             The file.
-        sizes
-            Heights and widths to bring it to.
+        into
+            Arrays of shape (height, width, 3) that get its pixels, each at its own size.
         thumbnail
             Whether its document gets a thumbnail.
 
         Returns
         -------
-        Decoded or PictureError
-            An error is returned, not raised. An `UnreadError` concerns this path and this time; any other concerns
-            every path with the same content.
+        dict or PictureError
+            Fields of the image document; or the error, returned and not raised. An `UnreadError` concerns this path
+            and this time; any other concerns every path with the same content.
 
         Raises
         ------
@@ -88,7 +77,7 @@ class Decoders:
             if process is None:
                 process = _Process(self._lock.fileno())
                 self._running.add(process)
-            return _ask(process, candidate, sizes, thumbnail=thumbnail)
+            return _ask(process, candidate, into, thumbnail=thumbnail)
         except (EOFError, OSError) as error:
             if process is None:
                 raise
@@ -116,20 +105,22 @@ def shared_decoders() -> Decoders:
 
 
 def _ask(
-    process: "_Process", candidate: Candidate, sizes: Sequence[tuple[int, int]], *, thumbnail: bool
-) -> Decoded | PictureError:
+    process: "_Process", candidate: Candidate, into: Sequence[Pixels], *, thumbnail: bool
+) -> dict[str, Any] | PictureError:
     request = {
         "path": str(candidate.path),
         "size": candidate.size,
         "mtime_ns": candidate.mtime_ns,
-        "sizes": list(sizes),
+        "sizes": [values.shape[:2] for values in into],
         "thumbnail": thumbnail,
     }
     process.send(json.dumps(request).encode())
     header = json.loads(process.receive(_LAST_RESORT))
     if "error" in header:
         return _ERRORS[header["error"]](header["reason"])
-    return Decoded(header["fields"], tuple(process.pixels(sizes)))
+    process.read_pixels(into)
+    fields: dict[str, Any] = header["fields"]
+    return fields
 
 
 def decoder_command(*descriptors: int) -> list[str]:
@@ -167,13 +158,13 @@ class _Process:
             raise TimeoutError
         return self._connection.recv_bytes()
 
-    def pixels(self, sizes: Sequence[tuple[int, int]]) -> Iterator[Pixels]:
-        """What the process has written of its last picture, at each of the sizes."""
+    def read_pixels(self, into: Sequence[Pixels]) -> None:
+        """Copy what the process has written of its last picture."""
         place = 0
-        for height, width in sizes:
-            content = os.pread(self._pixels, height * width * 3, place)
-            place += len(content)
-            yield np.frombuffer(content, np.uint8).reshape(height, width, 3)
+        for values in into:
+            place += os.preadv(self._pixels, [values], place)
+        if place != sum(values.nbytes for values in into):
+            raise EOFError
 
     def end(self) -> None:
         self._close()

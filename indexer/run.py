@@ -7,7 +7,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,11 +17,11 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
-from simquery.embedders import Embedder, is_usable
+from simquery.embedders import Embedder, Pixels, is_usable
 from simquery.embedders.pictures import Digests, UnreadError
 from simquery.errors import PictureError
 from simquery.indexer.candidates import Candidate, is_folder, is_gone
-from simquery.indexer.decoding import Decoded, shared_decoders
+from simquery.indexer.decoding import shared_decoders
 from simquery.indexer.images import Images, Occurrence, image_document
 from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry, refused_entry
 from simquery.indexer.reading import Obstacle, hash_file, obstacle
@@ -110,7 +110,10 @@ class _Batch:
     contents, obstacles
         What each candidate holds, or what stands in the way.
     pictures
-        What decoding found, by content (SHA-256); ``sources`` are the candidates that it was read from.
+        Fields that decoding found, by content (SHA-256); ``sources`` are the candidates that it was read from.
+    pixels, rows
+        Pixels of all pictures, an array for each input size; the row of each content in all of them. One large array
+        goes back to the system when it is no longer needed: many small ones would leave gaps in memory.
     models
         Which models have a vector of a content, or get one now.
     missing
@@ -125,7 +128,9 @@ class _Batch:
     previous: dict[Candidate, Entry | None] = field(default_factory=dict)
     contents: dict[Candidate, Digests] = field(default_factory=dict)
     obstacles: dict[Candidate, Obstacle] = field(default_factory=dict)
-    pictures: dict[str, Decoded] = field(default_factory=dict)
+    pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pixels: list[Pixels] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
     sources: dict[str, Candidate] = field(default_factory=dict)
     models: dict[str, set[str]] = field(default_factory=dict)
     missing: dict[str, set[str]] = field(default_factory=dict)
@@ -274,21 +279,24 @@ class Indexer:
             batch.models[content] = {name for name in known if content in known[name]}
             batch.missing[content] = known.keys() - batch.models[content]
         unseen = {content: paths for content, paths in copies.items() if batch.missing[content]}
-        outcomes = readers.map(self._read_picture, [paths[0] for paths in unseen.values()])
-        for (content, paths), first_outcome in zip(unseen.items(), outcomes, strict=True):
+        batch.pixels = [np.empty((len(unseen), *size, 3), np.uint8) for size in self._sizes]
+        batch.rows = {content: row for row, content in enumerate(unseen)}
+        places = list(zip(*batch.pixels, strict=True))
+        outcomes = readers.map(self._read_picture, [paths[0] for paths in unseen.values()], places)
+        for (content, paths), place, first_outcome in zip(unseen.items(), places, outcomes, strict=True):
             outcome = first_outcome
             while isinstance(outcome, UnreadError) and paths:  # the next copy may do better
                 batch.obstacles[paths[0]] = Obstacle(str(outcome))
                 del batch.contents[paths[0]]
                 del paths[0]
-                outcome = self._read_picture(paths[0]) if paths else outcome
-            if isinstance(outcome, Decoded):
+                outcome = self._read_picture(paths[0], place) if paths else outcome
+            if isinstance(outcome, dict):
                 batch.pictures[content], batch.sources[content] = outcome, paths[0]
             elif not batch.models[content]:
                 batch.obstacles.update((path, obstacle(path, outcome)) for path in paths)
 
-    def _read_picture(self, candidate: Candidate) -> Decoded | PictureError:
-        return self._decoders.decode(candidate, self._sizes, thumbnail=self._details.thumbnails)
+    def _read_picture(self, candidate: Candidate, into: Sequence[Pixels]) -> dict[str, Any] | PictureError:
+        return self._decoders.decode(candidate, into, thumbnail=self._details.thumbnails)
 
     def _embed(self, batch: _Batch) -> _Batch:
         self._leave_out_small(batch)
@@ -298,9 +306,11 @@ class Indexer:
             batch.vectors[name] = {}
             if not contents:
                 continue
-            place = self._sizes.index(embedder.input_size)
+            pixels = batch.pixels[self._sizes.index(embedder.input_size)]
+            if len(contents) < len(pixels):
+                pixels = pixels[[batch.rows[content] for content in contents]]
             with self._timings.of("embed", len(contents), name, getattr(embedder, "inference", None)):
-                vectors = embedder.embed(np.stack([batch.pictures[content].pixels[place] for content in contents]))
+                vectors = embedder.embed(pixels)
             for content, vector in zip(contents, vectors, strict=True):
                 if is_usable(vector):
                     batch.vectors[name][content] = vector
@@ -308,13 +318,12 @@ class Indexer:
                 else:
                     batch.refused[content].add(name)
         self._adjust_batches(time.perf_counter() - started)
-        # What waits to be stored needs no pixels, and they are nearly all the memory that a batch takes.
-        batch.pictures = {content: replace(decoded, pixels=()) for content, decoded in batch.pictures.items()}
+        batch.pixels = []  # nearly all the memory that a batch takes, while it waits to be stored
         return batch
 
     def _leave_out_small(self, batch: _Batch) -> None:
-        for content, decoded in list(batch.pictures.items()):
-            if min(decoded.fields["width"], decoded.fields["height"]) >= self._details.min_side:
+        for content, fields in list(batch.pictures.items()):
+            if min(fields["width"], fields["height"]) >= self._details.min_side:
                 continue
             del batch.pictures[content]
             reason = f"left out by {self._details.small_rule}"
@@ -354,7 +363,7 @@ class Indexer:
         vector = batch.vectors[model].get(content)
         if vector is not None:
             source = batch.sources[content]
-            document = image_document(batch.contents[source], source, batch.pictures[content].fields, vector)
+            document = image_document(batch.contents[source], source, batch.pictures[content], vector)
         return Occurrence(content, [display_path(path.path) for path in paths], list(labels), document)
 
     def _entry(self, batch: _Batch, candidate: Candidate, first_paths: dict[str, str]) -> Entry:

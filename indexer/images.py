@@ -55,7 +55,11 @@ class Occurrence:
 
 
 def image_document(
-    digests: Digests, candidate: Candidate, fields: dict[str, Any], vector: NDArray[np.float32]
+    digests: Digests,
+    candidate: Candidate,
+    fields: dict[str, Any],
+    vector: NDArray[np.float32],
+    inference: str | None = None,
 ) -> dict[str, Any]:
     """Document of a new content, all but its paths and labels.
 
@@ -69,6 +73,8 @@ def image_document(
         What decoding found: format, width, height, and the facts that are known.
     vector
         Its feature vector, float32 (dims,). ``norm`` and ``sum`` are taken from it in float64.
+    inference
+        What computed the vector, where the embedder says so.
     """
     exact = vector.astype(np.float64)
     document = {
@@ -80,6 +86,7 @@ def image_document(
         "embedding": pack_dense_vector(vector),
         "norm": float(np.linalg.norm(exact)),
         "sum": float(exact.sum()),
+        "inference": inference,
         "indexed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "version": __version__,
     }

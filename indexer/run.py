@@ -309,7 +309,7 @@ class Indexer:
             pixels = batch.pixels[self._sizes.index(embedder.input_size)]
             if len(contents) < len(pixels):
                 pixels = pixels[[batch.rows[content] for content in contents]]
-            with self._timings.of("embed", len(contents), name, getattr(embedder, "inference", None)):
+            with self._timings.of("embed", len(contents), name, self._inference(name)):
                 vectors = embedder.embed(pixels)
             for content, vector in zip(contents, vectors, strict=True):
                 if is_usable(vector):
@@ -363,8 +363,13 @@ class Indexer:
         vector = batch.vectors[model].get(content)
         if vector is not None:
             source = batch.sources[content]
-            document = image_document(batch.contents[source], source, batch.pictures[content], vector)
+            document = image_document(
+                batch.contents[source], source, batch.pictures[content], vector, self._inference(model)
+            )
         return Occurrence(content, [display_path(path.path) for path in paths], list(labels), document)
+
+    def _inference(self, model: str) -> str | None:
+        return getattr(self._embedders[model], "inference", None)
 
     def _entry(self, batch: _Batch, candidate: Candidate, first_paths: dict[str, str]) -> Entry:
         digests = batch.contents.get(candidate)

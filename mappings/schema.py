@@ -32,7 +32,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
 _KINDS = ("files", "images", "measures", "results", "timings")
@@ -274,8 +274,9 @@ def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
             continue
         if key == "fingerprint":
             raise SchemaError(
-                f"Index '{name}' holds vectors of other weights than model '{meta.get('model')}' has now, and the two"
-                " cannot be compared: bring back the weights used then, or index again under another case name."
+                f"Index '{name}' holds vectors of other weights than model '{meta.get('model')}' has now, or of another"
+                " precision, and the two cannot be compared: bring back the weights or the --precision used then, or"
+                " index again under another case name."
             )
         raise SchemaError(
             f"Index '{name}' belongs to {key} '{meta.get(key)}', not '{value}': choose another case name."

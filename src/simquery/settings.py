@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     inference: Literal["auto", "tensorflow", "openvino"] = Field(
         "auto", description="what computes embeddings; auto: OpenVINO where it is installed and faster, without a GPU"
     )
+    precision: Literal["float32", "mixed"] = Field(
+        "float32", description="of the networks' arithmetic; mixed: float16 where Keras can, for GPUs"
+    )
     weights_dir: Path | None = Field(None, description="folder with weights files, looked at first")
     embedders: dict[str, str] = Field(
         default_factory=dict, description="own networks: name = 'file.keras' or 'module:attribute'"

@@ -7,11 +7,15 @@ Run against the local node or the cluster of the settings::
     python benchmarks/indexing.py ../shared/data/caltech101 --model free            # a network that costs nothing
     python benchmarks/indexing.py ../shared/data/caltech101 --model free --copies 30  # 50,000 files: memory over time
     python benchmarks/indexing.py ../shared/data/caltech101 --model mobilenetv2 --peers
+    python benchmarks/indexing.py ../shared/data/caltech101 --model resnet50 --random-weights --peers
 
 ``--copies`` makes variants of each file, so that each content is new, in a temporary folder. ``--peers`` also measures
-`keras.predict` in a plain loop over the files and, where it is installed, imagededup's encoder. The case is deleted at
-the end. Seconds depend on what else the machine does; processor time does so much less: the report adds up what a
-picture costs all processors, part by part, and says how fast that lets the pipeline be at best.
+`keras.predict` in a plain loop over the files and, where it is installed, imagededup's encoder (`pip install
+imagededup` brings PyTorch, and the encoder downloads its weights). ``--random-weights`` measures a network whose
+weights are not here. The case is deleted at the end.
+
+Seconds depend on what else the machine does; processor time does so much less: the report adds up what a picture costs
+all processors, part by part, and says how fast that lets the pipeline be at best.
 """
 
 import argparse
@@ -67,9 +71,14 @@ def main() -> None:
     parser.add_argument("--inference")
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--random-weights", action="store_true")
     arguments = parser.parse_args()
     settings = load_settings(model=arguments.model, inference=arguments.inference, case=f"bench-{uuid.uuid4().hex[:8]}")
-    embedder = Free() if arguments.model == "free" else build_embedder(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.random_weights:
+            settings = settings.model_copy(update={"weights_dir": Path(folder)})
+            save_random_weights(settings.model, Path(folder))
+        embedder = Free() if arguments.model == "free" else build_embedder(settings)
     report: dict[str, Any] = {"model": embedder.name, "inference": getattr(embedder, "inference", None)}
     report |= network_alone(embedder)
     with photographs(arguments.photos, arguments.copies) as folder:
@@ -85,6 +94,17 @@ def main() -> None:
         if arguments.peers:
             report |= peers(files, arguments.model or settings.model)
     print(json.dumps({name: rounded(value) for name, value in report.items()}, indent=2))
+
+
+def save_random_weights(model: str, folder: Path) -> None:
+    """Put a weights file of a network into a folder: its speed does not depend on what is in it."""
+    import keras  # noqa: PLC0415
+
+    network = NETWORKS[model]
+    build = getattr(keras.applications, network.application)
+    shape = None if network.include_top else (network.side, network.side, 3)
+    plain = build(weights=None, include_top=network.include_top, input_shape=shape, **network.arguments)
+    plain.save_weights(folder / network.weights_files[0])
 
 
 @contextmanager

@@ -3,9 +3,9 @@
     python benchmarks/precision.py ../shared/data/caltech101 --model mobilenetv2
 
 Each photo of the folder is embedded in float32 and in mixed precision. Reported: pictures per second of both, the
-cosine distance between the two embeddings of the same photo beside the one to its nearest neighbour, precision at 10 (the
-folder is the class) with each photo as the reference, itself left out, and how many of the first ten are the same.
-Mixed precision is made for GPUs: on a CPU it takes longer, and shows only what becomes of the rankings.
+cosine distance between the two embeddings of the same photo beside the one to its nearest neighbour, precision at 10
+(the folder is the class) with each photo as the reference, itself left out, and how many of the first ten are the
+same. Mixed precision is made for GPUs: on a CPU it takes longer, and shows only what becomes of the rankings.
 """
 
 import argparse

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     )
     inference: Literal["auto", "tensorflow", "openvino"] = Field(
         "auto",
-        description="what computes embeddings; auto: OpenVINO where it is installed, without a GPU (mini: never)",
+        description="what computes embeddings; auto: OpenVINO where it is installed and there is no GPU",
     )
     precision: Literal["float32", "mixed"] = Field(
         "float32", description="of the networks' arithmetic; mixed: float16 where Keras can, for GPUs"

@@ -85,7 +85,12 @@ def _mix_precision(embedder: Embedder, settings: Settings) -> None:
         raise EmbedderError(f"Model '{embedder.name}' is no Keras network: it cannot be told to use mixed precision.")
     if settings.inference == "openvino":
         raise EmbedderError("OpenVINO computes in float32: set inference to auto, or precision to float32.")
-    embedder.mix_precision()
+    try:
+        embedder.mix_precision()
+    except Exception as error:  # a layer of one's own: whatever it raises is about this model alone
+        raise EmbedderError(
+            f"Model '{embedder.name}' cannot compute in mixed precision: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _accelerate(embedder: Embedder, settings: Settings) -> None:

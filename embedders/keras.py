@@ -27,7 +27,7 @@ _CONNECT_SECONDS = 30.0
 _MAP_RANK = 4
 _MIXED = "mixed_float16"
 _LARGEST_BATCH = {"GPU": 256, "CPU": 32}
-"""Pictures at once; halved as often as the memory asks for it. More make a processor no faster: ADR 22."""
+"""Pictures at once; halved as often as the memory asks for it (docs/adr/0022)."""
 
 logger = logging.getLogger(__name__)
 

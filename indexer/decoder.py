@@ -76,7 +76,7 @@ def main(connection: Connection, lock: int, pixels: int) -> None:
             signal.setitimer(signal.ITIMER_PROF, 0)
             place = 0
             for values in arrays:
-                place += os.pwrite(pixels, values, place)
+                place += os.pwrite(pixels, values.data, place)
             connection.send_bytes(json.dumps(header).encode())
 
 

@@ -162,7 +162,7 @@ class _Process:
         """Copy what the process has written of its last picture."""
         place = 0
         for values in into:
-            place += os.preadv(self._pixels, [values], place)
+            place += os.preadv(self._pixels, [values.data], place)
         if place != sum(values.nbytes for values in into):
             raise EOFError
 

@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from simquery.embedders.embedder import Features, Pixels
 
-__all__ = ["AGREEMENT", "CpuInference", "agrees", "is_faster", "is_installed"]
+__all__ = ["AGREEMENT", "CpuInference", "agrees", "is_installed"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +25,6 @@ _BATCH = 4
 """Pictures at once, per stream: the feature maps of more no longer fit the processor's caches."""
 
 _PROBES = 4
-_TIMED = 16
-_ENOUGH_SECONDS = 1.0
 
 
 def is_installed() -> bool:
@@ -91,20 +88,3 @@ def agrees(
     a, b = first(probes).astype(np.float64), second(probes).astype(np.float64)
     difference = float((np.linalg.norm(a - b, axis=1) / np.maximum(np.linalg.norm(a, axis=1), 1e-12)).max())
     return difference < AGREEMENT, difference
-
-
-def is_faster(first: Callable[[Pixels], Features], second: Callable[[Pixels], Features], size: tuple[int, int]) -> bool:
-    """Whether the first of two ways to compute embeddings takes less time here; both have been used before."""
-    pixels = np.zeros((_TIMED, *size, 3), np.uint8)
-    return _seconds(first, pixels) < _seconds(second, pixels)
-
-
-def _seconds(embed: Callable[[Pixels], Features], pixels: Pixels) -> float:
-    best = float("inf")
-    for _ in range(3):
-        started = time.perf_counter()
-        embed(pixels)
-        best = min(best, time.perf_counter() - started)
-        if best > _ENOUGH_SECONDS:  # a large network: once tells enough
-            break
-    return best

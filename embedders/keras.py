@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from simquery.embedders.backend import load_tensorflow
-from simquery.embedders.cpu import CpuInference, agrees, is_faster
+from simquery.embedders.backend import has_gpu, load_tensorflow
+from simquery.embedders.cpu import CpuInference, agrees
 from simquery.embedders.embedder import Features, Pixels
 from simquery.embedders.networks import Network
 from simquery.embedders.pictures import RESAMPLING
@@ -25,8 +25,9 @@ __all__ = ["KerasEmbedder", "application_embedder", "file_embedder"]
 
 _CONNECT_SECONDS = 30.0
 _MAP_RANK = 4
-_LARGEST_BATCH = 256
-"""Pictures at once; halved as often as the memory of the GPU or the machine asks for it."""
+_MIXED = "mixed_float16"
+_LARGEST_BATCH = {"GPU": 256, "CPU": 32}
+"""Pictures at once; halved as often as the memory asks for it (docs/adr/0022)."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,23 +58,28 @@ class KerasEmbedder:
         self.name = name
         self.dims = int(model.output_shape[-1])
         self.input_size: tuple[int, int] = (int(height), int(width))
-        self.fingerprint = _fingerprint(model, f"{identity}|{self.input_size}|{RESAMPLING}")
+        self._preprocess = preprocess
+        self._identity = f"{identity}|{self.input_size}|{RESAMPLING}"
+        self._out_of_memory = tf.errors.ResourceExhaustedError
+        self._batch = _LARGEST_BATCH["GPU" if has_gpu() else "CPU"]
+        self._use(model, "tensorflow")
+
+    def _use(self, model: Any, inference: str) -> None:
+        tf = load_tensorflow()
+        preprocess = self._preprocess
 
         def features(pixels: Any) -> Any:
             values = tf.cast(pixels, tf.float32)
-            output = model(preprocess(values) if preprocess else values, training=False)
+            output = tf.cast(model(preprocess(values) if preprocess else values, training=False), tf.float32)
             return tf.reduce_mean(output, axis=(1, 2)) if len(output.shape) == _MAP_RANK else output
 
-        signature = [tf.TensorSpec((None, height, width, 3), tf.uint8)]
+        signature = [tf.TensorSpec((None, *self.input_size, 3), tf.uint8)]
+        self._model = model
         self._features = tf.function(features, input_signature=signature)
-        self._out_of_memory = tf.errors.ResourceExhaustedError
-        self._batch = _LARGEST_BATCH
         self._accelerated: CpuInference | None = None
-
-    @property
-    def inference(self) -> str:
-        """What computes the embeddings: ``tensorflow`` or ``openvino``."""
-        return "tensorflow" if self._accelerated is None else "openvino"
+        self.fingerprint = _fingerprint(model, self._identity)
+        self.inference = inference
+        """What computes the embeddings: ``tensorflow``, ``openvino``, or ``tensorflow mixed_float16``."""
 
     def embed(self, batch: Pixels) -> Features:
         """Feature vectors of a batch of pictures, in their order."""
@@ -81,7 +87,15 @@ class KerasEmbedder:
             return self._accelerated(batch)
         return np.concatenate([self._embed(batch[start : start + self._batch]) for start in self._starts(len(batch))])
 
-    def accelerate(self, *, only_if_faster: bool = False) -> bool:
+    def mix_precision(self) -> None:
+        """Compute in float16, with weights in float32, from now on.
+
+        The fingerprint becomes another one: the vectors differ too much from those of float32 to be stored beside them.
+        """
+        self._identity += f"|{_MIXED}"
+        self._use(_mixed(self._model), f"tensorflow {_MIXED}")
+
+    def accelerate(self) -> bool:
         """Let OpenVINO compute the embeddings from now on, unless its results differ; whether it does."""
         try:
             compiled = CpuInference(self._features.get_concrete_function(), self.input_size, self.dims)
@@ -90,10 +104,7 @@ class KerasEmbedder:
             logger.warning("OpenVINO cannot run '%s' (%s): TensorFlow does.", self.name, _first_line(error))
             return False
         if same:
-            if only_if_faster and not is_faster(compiled, self.embed, self.input_size):
-                logger.debug("'%s' is faster by TensorFlow than by OpenVINO", self.name)
-                return False
-            self._accelerated = compiled
+            self._accelerated, self.inference = compiled, "openvino"
         else:
             logger.warning(
                 "OpenVINO gives other embeddings of '%s' (by %.1e): TensorFlow is used.", self.name, difference
@@ -204,6 +215,18 @@ def _cut(keras: Any, model: Any, layer: str, network: str) -> Any:
         names = ", ".join(candidate.name for candidate in model.layers[-8:])
         raise UnknownModelError(f"Network '{network}' has no layer '{layer}'; its last ones are: {names}.")
     return keras.Model(model.input, found.output)
+
+
+def _mixed(model: Any) -> Any:
+    """The same network and weights, its layers computing in float16; it may have been saved with others in mind."""
+    import keras  # noqa: PLC0415
+
+    def in_half(layer: Any) -> Any:
+        return layer.__class__.from_config(layer.get_config() | {"dtype": _MIXED})
+
+    mixed = keras.models.clone_model(model, clone_function=in_half, recursive=True)
+    mixed.set_weights(model.get_weights())
+    return mixed
 
 
 def _fingerprint(model: Any, identity: str) -> str:

@@ -26,6 +26,10 @@ __all__ = ["ENTRY_POINTS", "build_embedder", "check_model_name", "model_names"]
 ENTRY_POINTS = "simquery.embedders"
 
 _MAX_DIMS = 4096
+_FASTER_IN_TENSORFLOW = frozenset({"mini"})
+"""Networks that OpenVINO makes slower (ADR 13). Listed and not timed: what computes a vector must not depend on what
+else the machine did when the run began."""
+
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?")
 
 
@@ -65,10 +69,28 @@ def build_embedder(settings: Settings) -> Embedder:
     """
     name = check_model_name(settings.model, settings)
     embedder = _build(name, settings)
-    _accelerate(embedder, settings)
+    if settings.precision == "mixed":
+        _mix_precision(embedder, settings)
+    else:
+        _accelerate(embedder, settings)
     if not 0 < embedder.dims <= _MAX_DIMS:
         raise EmbedderError(f"Model '{name}' gives {embedder.dims} dimensions; Elasticsearch takes 1 to {_MAX_DIMS}.")
     return embedder
+
+
+def _mix_precision(embedder: Embedder, settings: Settings) -> None:
+    from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
+
+    if not isinstance(embedder, KerasEmbedder):
+        raise EmbedderError(f"Model '{embedder.name}' is no Keras network: it cannot be told to use mixed precision.")
+    if settings.inference == "openvino":
+        raise EmbedderError("OpenVINO computes in float32: set inference to auto, or precision to float32.")
+    try:
+        embedder.mix_precision()
+    except Exception as error:  # a layer of one's own: whatever it raises is about this model alone
+        raise EmbedderError(
+            f"Model '{embedder.name}' cannot compute in mixed precision: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _accelerate(embedder: Embedder, settings: Settings) -> None:
@@ -78,8 +100,9 @@ def _accelerate(embedder: Embedder, settings: Settings) -> None:
         return
     from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
 
-    if isinstance(embedder, KerasEmbedder) and (settings.inference == "openvino" or not has_gpu()):
-        embedder.accelerate(only_if_faster=settings.inference == "auto")
+    chosen = settings.inference == "openvino" or (embedder.name not in _FASTER_IN_TENSORFLOW and not has_gpu())
+    if isinstance(embedder, KerasEmbedder) and chosen:
+        embedder.accelerate()
 
 
 def _build(name: str, settings: Settings) -> Embedder:

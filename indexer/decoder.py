@@ -1,12 +1,13 @@
 """The process in which evidence is decoded, started by `simquery.indexer.decoding`: hostile files cannot harm the run.
 
-It speaks JSON and raw pixels over one connection and ends with it. A picture that takes too long, or more memory than
-there is for one, ends the process, and nothing else.
+It speaks JSON over one connection and ends with it; pixels go through memory that it shares with the run. A picture
+that takes too long, or more memory than there is for one, ends the process, and nothing else.
 """
 
 import contextlib
 import fcntl
 import json
+import os
 import resource
 import signal
 import sys
@@ -37,7 +38,7 @@ MEMORY = 3 << 30
 Alone = Callable[[], AbstractContextManager[None]]
 
 
-def main(connection: Connection, lock: int) -> None:
+def main(connection: Connection, lock: int, pixels: int) -> None:
     """Answer requests until the connection ends.
 
     Parameters
@@ -46,6 +47,8 @@ def main(connection: Connection, lock: int) -> None:
         To the run.
     lock
         Descriptor of a file that all decoders of the run share, to be locked while a very large picture is decoded.
+    pixels
+        Descriptor of a file in memory: the pixels at each size asked for are written there, one after the other.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends the connection
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -71,9 +74,10 @@ def main(connection: Connection, lock: int) -> None:
             header, arrays = answer(request, alone)
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            connection.send_bytes(json.dumps(header).encode())
+            place = 0
             for values in arrays:
-                connection.send_bytes(values.tobytes())
+                place += os.pwrite(pixels, values.data, place)
+            connection.send_bytes(json.dumps(header).encode())
 
 
 def answer(request: dict[str, Any], alone: Alone = contextlib.nullcontext) -> tuple[dict[str, Any], list[Pixels]]:
@@ -93,4 +97,4 @@ def answer(request: dict[str, Any], alone: Alone = contextlib.nullcontext) -> tu
 
 
 if __name__ == "__main__":
-    main(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    main(Connection(int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3]))

@@ -10,12 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Pipe
 from typing import Any
-
-import numpy as np
 
 from simquery.embedders.embedder import Pixels
 from simquery.embedders.pictures import NotAPictureError, UnreadError
@@ -24,7 +21,7 @@ from simquery.indexer.candidates import Candidate
 from simquery.indexer.decoder import CPU_SECONDS, SECONDS
 from simquery.paths import display_path
 
-__all__ = ["Decoded", "Decoders", "decoder_command", "shared_decoders"]
+__all__ = ["Decoders", "decoder_command", "shared_decoders"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +29,6 @@ _ERRORS = {error.__name__: error for error in (PictureError, NotAPictureError, U
 _READY_SECONDS = 120.0
 _LAST_RESORT = 10 * SECONDS
 """After so long without any answer the process is given up: a dead network share can keep it from ending itself."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Fields of the image document, and the pixels at each of the sizes asked for."""
-
-    fields: dict[str, Any]
-    pixels: tuple[Pixels, ...]
 
 
 class Decoders:
@@ -59,24 +48,24 @@ class Decoders:
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
 
     def decode(
-        self, candidate: Candidate, sizes: Sequence[tuple[int, int]], *, thumbnail: bool = False
-    ) -> Decoded | PictureError:
+        self, candidate: Candidate, into: Sequence[Pixels], *, thumbnail: bool = False
+    ) -> dict[str, Any] | PictureError:
         """Decode one picture; may be called from several threads.
 
         Parameters
         ----------
         candidate
             The file.
-        sizes
-            Heights and widths to bring it to.
+        into
+            Arrays of shape (height, width, 3) that get its pixels, each at its own size.
         thumbnail
             Whether its document gets a thumbnail.
 
         Returns
         -------
-        Decoded or PictureError
-            An error is returned, not raised. An `UnreadError` concerns this path and this time; any other concerns
-            every path with the same content.
+        dict or PictureError
+            Fields of the image document; or the error, returned and not raised. An `UnreadError` concerns this path
+            and this time; any other concerns every path with the same content.
 
         Raises
         ------
@@ -88,7 +77,7 @@ class Decoders:
             if process is None:
                 process = _Process(self._lock.fileno())
                 self._running.add(process)
-            return _ask(process, candidate, sizes, thumbnail=thumbnail)
+            return _ask(process, candidate, into, thumbnail=thumbnail)
         except (EOFError, OSError) as error:
             if process is None:
                 raise
@@ -116,40 +105,41 @@ def shared_decoders() -> Decoders:
 
 
 def _ask(
-    process: "_Process", candidate: Candidate, sizes: Sequence[tuple[int, int]], *, thumbnail: bool
-) -> Decoded | PictureError:
+    process: "_Process", candidate: Candidate, into: Sequence[Pixels], *, thumbnail: bool
+) -> dict[str, Any] | PictureError:
     request = {
         "path": str(candidate.path),
         "size": candidate.size,
         "mtime_ns": candidate.mtime_ns,
-        "sizes": list(sizes),
+        "sizes": [values.shape[:2] for values in into],
         "thumbnail": thumbnail,
     }
     process.send(json.dumps(request).encode())
     header = json.loads(process.receive(_LAST_RESORT))
     if "error" in header:
         return _ERRORS[header["error"]](header["reason"])
-    arrays = [np.frombuffer(process.receive(_LAST_RESORT), np.uint8) for _ in sizes]
-    pixels = (values.reshape(*size, 3) for values, size in zip(arrays, sizes, strict=True))
-    return Decoded(header["fields"], tuple(pixels))
+    process.read_pixels(into)
+    fields: dict[str, Any] = header["fields"]
+    return fields
 
 
-def decoder_command(connection: int, lock: int) -> list[str]:
-    """What starts a decoder with these two descriptors."""
+def decoder_command(*descriptors: int) -> list[str]:
+    """What starts a decoder with the descriptors that `simquery.indexer.decoder.main` takes."""
     # -P: the current folder may be evidence, and must not be searched for modules.
-    return [sys.executable, "-P", "-m", "simquery.indexer.decoder", str(connection), str(lock)]
+    return [sys.executable, "-P", "-m", "simquery.indexer.decoder", *map(str, descriptors)]
 
 
 class _Process:
     def __init__(self, lock: int) -> None:
         self._connection, theirs = Pipe()
+        self._pixels = os.memfd_create("pixels")  # in memory alone: no pixel of evidence is written to a disk
         with theirs:
             self._process = subprocess.Popen(
-                decoder_command(theirs.fileno(), lock),
+                decoder_command(theirs.fileno(), lock, self._pixels),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # codecs write what they think of a file there
-                pass_fds=(theirs.fileno(), lock),
+                pass_fds=(theirs.fileno(), lock, self._pixels),
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         try:
@@ -157,7 +147,7 @@ class _Process:
         except (EOFError, OSError) as error:
             self.end()
             raise SimqueryError(
-                "A process to decode pictures in cannot be started: 'python -m simquery.indexer.decoder 0 1' says why."
+                "A process to decode in cannot be started: 'python -m simquery.indexer.decoder 0 1 2' says why."
             ) from error
 
     def send(self, content: bytes) -> None:
@@ -168,14 +158,22 @@ class _Process:
             raise TimeoutError
         return self._connection.recv_bytes()
 
+    def read_pixels(self, into: Sequence[Pixels]) -> None:
+        """Copy what the process has written of its last picture."""
+        place = 0
+        for values in into:
+            place += os.preadv(self._pixels, [values.data], place)
+        if place != sum(values.nbytes for values in into):
+            raise EOFError
+
     def end(self) -> None:
-        self._connection.close()
+        self._close()
         self._process.kill()
         self._process.wait()
 
     def failure(self, *, timed_out: bool) -> PictureError:
         """Why it ended; it is cleared away."""
-        self._connection.close()
+        self._close()
         if timed_out:  # nothing can end it before the network share answers
             self._process.kill()
             return UnreadError(f"no answer within {_LAST_RESORT:.0f} seconds")
@@ -187,6 +185,10 @@ class _Process:
         if code == -signal.SIGKILL:
             return UnreadError("its decoder was killed, perhaps for want of memory")
         return PictureError(f"its decoder crashed ({_ending(code)})")
+
+    def _close(self) -> None:
+        self._connection.close()
+        os.close(self._pixels)
 
 
 def _ending(code: int) -> str:

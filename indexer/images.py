@@ -1,6 +1,6 @@
 """Documents of the images index: one for each distinct content, with the paths it was found at."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from simquery import __version__
 from simquery.embedders.pictures import Digests
 from simquery.indexer.candidates import Candidate
-from simquery.indexer.writing import Cluster
+from simquery.indexer.writing import CONFLICT, Cluster
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 
@@ -55,7 +55,11 @@ class Occurrence:
 
 
 def image_document(
-    digests: Digests, candidate: Candidate, fields: dict[str, Any], vector: NDArray[np.float32]
+    digests: Digests,
+    candidate: Candidate,
+    fields: dict[str, Any],
+    vector: NDArray[np.float32],
+    inference: str | None = None,
 ) -> dict[str, Any]:
     """Document of a new content, all but its paths and labels.
 
@@ -69,6 +73,8 @@ def image_document(
         What decoding found: format, width, height, and the facts that are known.
     vector
         Its feature vector, float32 (dims,). ``norm`` and ``sum`` are taken from it in float64.
+    inference
+        What computed the vector, where the embedder says so.
     """
     exact = vector.astype(np.float64)
     document = {
@@ -80,6 +86,7 @@ def image_document(
         "embedding": pack_dense_vector(vector),
         "norm": float(np.linalg.norm(exact)),
         "sum": float(exact.sum()),
+        "inference": inference,
         "indexed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "version": __version__,
     }
@@ -98,32 +105,45 @@ class Images:
         found = self._cluster.found(self._index, sorted(set(contents)), source=False)
         return {document["_id"] for document in found if document["found"]}
 
-    def store(self, occurrences: Iterable[Occurrence]) -> dict[str, str]:
+    def store(self, occurrences: Sequence[Occurrence]) -> dict[str, str]:
         """Store contents and add paths and labels, atomically for each content.
 
         Several indexers may store the same content at the same time: the first makes the document, the others add
-        their paths to it.
+        their paths to it. To make one that is not there yet costs the server least, so that is tried first.
 
         Returns
         -------
         dict
             The first path of each content, by SHA-256.
         """
-        answers = self._cluster.bulk(self._index, (_operation(occurrence) for occurrence in occurrences))
-        return {answer["_id"]: answer["get"]["_source"]["paths"][0] for answer in answers}
+        unseen = [occurrence for occurrence in occurrences if occurrence.document is not None]
+        answers = self._cluster.bulk(self._index, map(_creation, unseen), return_conflicts=True)
+        made = {answer["_id"] for answer in answers if answer["status"] != CONFLICT}
+        additions = [_addition(occurrence) for occurrence in occurrences if occurrence.sha256 not in made]
+        added = self._cluster.bulk(self._index, additions)
+        first_paths = {occurrence.sha256: occurrence.paths[0] for occurrence in unseen if occurrence.sha256 in made}
+        return first_paths | {answer["_id"]: answer["get"]["_source"]["paths"][0] for answer in added}
 
     def refresh(self) -> None:
         """Make everything that was stored visible to searches."""
         self._cluster.ask(lambda client: client.indices.refresh(index=self._index))
 
 
-def _operation(occurrence: Occurrence) -> tuple[dict[str, Any], dict[str, Any]]:
+def _creation(occurrence: Occurrence) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"create": {"_id": occurrence.sha256}}, _document(occurrence)
+
+
+def _addition(occurrence: Occurrence) -> tuple[dict[str, Any], dict[str, Any]]:
     parameters = {"paths": occurrence.paths, "labels": occurrence.labels, "most": PATHS_LISTED}
     body: dict[str, Any] = {"script": {"source": _ADD, "params": parameters}, "_source": ["paths"]}
     if occurrence.document is not None:
-        labels = {"labels": occurrence.labels} if occurrence.labels else {}
-        body["upsert"] = {**occurrence.document, "paths": occurrence.paths[:PATHS_LISTED], **labels}
+        body["upsert"] = _document(occurrence)
     return {"update": {"_id": occurrence.sha256, "retry_on_conflict": 20}}, body
+
+
+def _document(occurrence: Occurrence) -> dict[str, Any]:
+    labels = {"labels": occurrence.labels} if occurrence.labels else {}
+    return {**(occurrence.document or {}), "paths": occurrence.paths[:PATHS_LISTED], **labels}
 
 
 def _moment(mtime_ns: int) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -16,14 +17,15 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
-from simquery.embedders import Embedder, is_usable
+from simquery.embedders import Embedder, Pixels, is_usable
 from simquery.embedders.pictures import Digests, UnreadError
 from simquery.errors import PictureError
 from simquery.indexer.candidates import Candidate, is_folder, is_gone
-from simquery.indexer.decoding import Decoded, shared_decoders
+from simquery.indexer.decoding import shared_decoders
 from simquery.indexer.images import Images, Occurrence, image_document
 from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry, refused_entry
 from simquery.indexer.reading import Obstacle, hash_file, obstacle
+from simquery.indexer.timings import Timings
 from simquery.indexer.writing import PATIENCE_SECONDS, Cluster
 from simquery.mappings import install_templates, open_files_index, open_images_index
 from simquery.paths import display_path
@@ -35,8 +37,16 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BATCH = 64
 _AHEAD = 2
+_FIRST_BATCH = 64
+_SMALLEST_BATCH = 16
+_LARGEST_BATCH = 256
+_BATCH_SECONDS = (0.4, 2.0)
+"""A batch is to keep the networks busy for so long, at least and at most: a fast one that gets few pictures at once
+waits for the server again and again, and with a slow one much would be lost when the run is killed."""
+
+_BATCH_BYTES = 64 << 20
+"""The pixels of a batch take so much memory at most; there are up to five batches on their way."""
 
 
 @dataclass
@@ -100,7 +110,10 @@ class _Batch:
     contents, obstacles
         What each candidate holds, or what stands in the way.
     pictures
-        What decoding found, by content (SHA-256); ``sources`` are the candidates that it was read from.
+        Fields that decoding found, by content (SHA-256); ``sources`` are the candidates that it was read from.
+    pixels, rows
+        Pixels of all pictures, an array for each input size; the row of each content in all of them. One large array
+        goes back to the system when it is no longer needed: many small ones would leave gaps in memory.
     models
         Which models have a vector of a content, or get one now.
     missing
@@ -115,7 +128,9 @@ class _Batch:
     previous: dict[Candidate, Entry | None] = field(default_factory=dict)
     contents: dict[Candidate, Digests] = field(default_factory=dict)
     obstacles: dict[Candidate, Obstacle] = field(default_factory=dict)
-    pictures: dict[str, Decoded] = field(default_factory=dict)
+    pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pixels: list[Pixels] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
     sources: dict[str, Candidate] = field(default_factory=dict)
     models: dict[str, set[str]] = field(default_factory=dict)
     missing: dict[str, set[str]] = field(default_factory=dict)
@@ -168,7 +183,9 @@ class Indexer:
             )
             for name, embedder in self._embedders.items()
         }
+        self._timings = Timings(client, self._cluster, case)
         self._decoders = shared_decoders()
+        self._batch_size = _FIRST_BATCH
         self._stopped = threading.Event()
         self.counts = Counts()
 
@@ -187,12 +204,13 @@ class Indexer:
         preparer = ThreadPoolExecutor(1, "preparer")
         writer = ThreadPoolExecutor(1, "preparer-of-answers")
         try:
-            read = _ahead(preparer, partial(self._read, readers=readers), _batches(candidates))
+            read = _ahead(preparer, partial(self._read, readers=readers), self._batches(candidates))
             for entries, unchanged in _ahead(writer, self._write, map(self._embed, read)):
                 self.counts.unchanged += unchanged
                 for entry in entries:
                     self.counts.add(entry.status)
                 progress(self.counts)
+                self._timings.store(only_if_due=True)
         except BaseException:
             self._stopped.set()  # readers give up in the middle of a file: nothing of this batch will be stored
             self._cluster.stop()
@@ -202,6 +220,7 @@ class Indexer:
                 executor.shutdown(cancel_futures=True)
         for images in self._images.values():
             images.refresh()
+        self._timings.store()
 
     def record_gone(self, folder: Path) -> None:
         """Note in the ledger which paths below a folder, or that path itself, are not there any more.
@@ -216,8 +235,28 @@ class Indexer:
             for entry in gone:
                 logger.debug("'%s' is gone", display_path(entry.candidate.path))
 
+    def _batches(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, ...]]:
+        iterator = iter(candidates)
+        return iter(lambda: tuple(islice(iterator, self._batch_size)), ())
+
+    def _adjust_batches(self, seconds: float) -> None:
+        """Let the next batches take the networks neither too short nor too long, after one that took so long."""
+        shortest, longest = _BATCH_SECONDS
+        if seconds > longest:
+            self._batch_size = max(_SMALLEST_BATCH, self._batch_size // 2)
+        elif seconds < shortest:
+            fitting = _BATCH_BYTES // sum(height * width * 3 for height, width in self._sizes)
+            self._batch_size = max(_SMALLEST_BATCH, min(2 * self._batch_size, _LARGEST_BATCH, fitting))
+
     def _read(self, candidates: Sequence[Candidate], readers: Executor) -> _Batch:
         batch = _Batch()
+        with self._timings.of("read", len(candidates)):
+            self._hash(batch, candidates, readers)
+        with self._timings.of("decode", len(batch.contents)):
+            self._decode(batch, readers)
+        return batch
+
+    def _hash(self, batch: _Batch, candidates: Sequence[Candidate], readers: Executor) -> None:
         entries = self._ledger.lookup(candidates)
         for candidate, entry in zip(candidates, entries, strict=True):
             if entry is not None and entry.is_final(candidate, self._embedders, (self._details.small_rule,)):
@@ -230,8 +269,6 @@ class Indexer:
                 batch.obstacles[candidate] = outcome
             else:
                 batch.contents[candidate] = outcome
-        self._decode(batch, readers)
-        return batch
 
     def _decode(self, batch: _Batch, readers: Executor) -> None:
         copies: dict[str, list[Candidate]] = defaultdict(list)
@@ -242,42 +279,51 @@ class Indexer:
             batch.models[content] = {name for name in known if content in known[name]}
             batch.missing[content] = known.keys() - batch.models[content]
         unseen = {content: paths for content, paths in copies.items() if batch.missing[content]}
-        outcomes = readers.map(self._read_picture, [paths[0] for paths in unseen.values()])
-        for (content, paths), first_outcome in zip(unseen.items(), outcomes, strict=True):
+        batch.pixels = [np.empty((len(unseen), *size, 3), np.uint8) for size in self._sizes]
+        batch.rows = {content: row for row, content in enumerate(unseen)}
+        places = list(zip(*batch.pixels, strict=True))
+        outcomes = readers.map(self._read_picture, [paths[0] for paths in unseen.values()], places)
+        for (content, paths), place, first_outcome in zip(unseen.items(), places, outcomes, strict=True):
             outcome = first_outcome
             while isinstance(outcome, UnreadError) and paths:  # the next copy may do better
                 batch.obstacles[paths[0]] = Obstacle(str(outcome))
                 del batch.contents[paths[0]]
                 del paths[0]
-                outcome = self._read_picture(paths[0]) if paths else outcome
-            if isinstance(outcome, Decoded):
+                outcome = self._read_picture(paths[0], place) if paths else outcome
+            if isinstance(outcome, dict):
                 batch.pictures[content], batch.sources[content] = outcome, paths[0]
             elif not batch.models[content]:
                 batch.obstacles.update((path, obstacle(path, outcome)) for path in paths)
 
-    def _read_picture(self, candidate: Candidate) -> Decoded | PictureError:
-        return self._decoders.decode(candidate, self._sizes, thumbnail=self._details.thumbnails)
+    def _read_picture(self, candidate: Candidate, into: Sequence[Pixels]) -> dict[str, Any] | PictureError:
+        return self._decoders.decode(candidate, into, thumbnail=self._details.thumbnails)
 
     def _embed(self, batch: _Batch) -> _Batch:
         self._leave_out_small(batch)
+        started = time.perf_counter()
         for name, embedder in self._embedders.items():
             contents = [content for content in batch.pictures if name in batch.missing[content]]
             batch.vectors[name] = {}
             if not contents:
                 continue
-            place = self._sizes.index(embedder.input_size)
-            vectors = embedder.embed(np.stack([batch.pictures[content].pixels[place] for content in contents]))
+            pixels = batch.pixels[self._sizes.index(embedder.input_size)]
+            if len(contents) < len(pixels):
+                pixels = pixels[[batch.rows[content] for content in contents]]
+            with self._timings.of("embed", len(contents), name, self._inference(name)):
+                vectors = embedder.embed(pixels)
             for content, vector in zip(contents, vectors, strict=True):
                 if is_usable(vector):
                     batch.vectors[name][content] = vector
                     batch.models[content].add(name)
                 else:
                     batch.refused[content].add(name)
+        self._adjust_batches(time.perf_counter() - started)
+        batch.pixels = []  # nearly all the memory that a batch takes, while it waits to be stored
         return batch
 
     def _leave_out_small(self, batch: _Batch) -> None:
-        for content, decoded in list(batch.pictures.items()):
-            if min(decoded.fields["width"], decoded.fields["height"]) >= self._details.min_side:
+        for content, fields in list(batch.pictures.items()):
+            if min(fields["width"], fields["height"]) >= self._details.min_side:
                 continue
             del batch.pictures[content]
             reason = f"left out by {self._details.small_rule}"
@@ -286,6 +332,10 @@ class Indexer:
                     batch.obstacles[candidate] = Obstacle(reason, skipped=True, rule=self._details.small_rule)
 
     def _write(self, batch: _Batch) -> tuple[list[Entry], int]:
+        with self._timings.of("write", len(batch.previous)):
+            return self._store(batch), batch.unchanged
+
+    def _store(self, batch: _Batch) -> list[Entry]:
         first_paths: dict[str, str] = {}
         copies: dict[str, list[Candidate]] = defaultdict(list)
         for candidate, digests in batch.contents.items():
@@ -303,7 +353,7 @@ class Indexer:
         ]
         self._ledger.record(entries)
         logger.debug("stored %d entries, %d new pictures", len(entries), len(batch.pictures))
-        return entries, batch.unchanged
+        return entries
 
     def _occurrence(self, batch: _Batch, model: str, content: str, paths: list[Candidate]) -> Occurrence:
         labels: dict[str, None] = {}
@@ -313,8 +363,13 @@ class Indexer:
         vector = batch.vectors[model].get(content)
         if vector is not None:
             source = batch.sources[content]
-            document = image_document(batch.contents[source], source, batch.pictures[content].fields, vector)
+            document = image_document(
+                batch.contents[source], source, batch.pictures[content], vector, self._inference(model)
+            )
         return Occurrence(content, [display_path(path.path) for path in paths], list(labels), document)
+
+    def _inference(self, model: str) -> str | None:
+        return getattr(self._embedders[model], "inference", None)
 
     def _entry(self, batch: _Batch, candidate: Candidate, first_paths: dict[str, str]) -> Entry:
         digests = batch.contents.get(candidate)
@@ -331,11 +386,6 @@ class Indexer:
         first = first_paths[content] == display_path(candidate.path)
         status = Status.INDEXED if first else Status.DUPLICATE
         return Entry(candidate, status, content, models=tuple(sorted(batch.models[content])), refused_by=refused)
-
-
-def _batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    iterator = iter(items)
-    return iter(lambda: tuple(islice(iterator, _BATCH)), ())
 
 
 def _ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

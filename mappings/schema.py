@@ -34,7 +34,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
 _KINDS = ("files", "images", "marks", "measures", "results", "timings")
@@ -165,7 +165,7 @@ def open_measures_index(client: Elasticsearch) -> str:
 
 
 def open_timings_index(client: Elasticsearch) -> str:
-    """Create the index of evaluations' times where it is missing, and return its name; it belongs to no case."""
+    """Create the index of times where it is missing, and return its name; it belongs to no case."""
     return _open_shared_index(client, "timings")
 
 
@@ -251,7 +251,9 @@ def _open_shared_index(client: Elasticsearch, kind: str) -> str:
     # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
     name = f"simquery-{kind}"
     _create(client, name, kind, {})
-    client.indices.put_mapping(index=name, properties=template(kind)["template"]["mappings"]["properties"])
+    properties = template(kind)["template"]["mappings"]["properties"]
+    if properties.keys() - _mappings(client, name)["properties"].keys():
+        client.indices.put_mapping(index=name, properties=properties)
     return name
 
 
@@ -300,8 +302,9 @@ def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
             continue
         if key == "fingerprint":
             raise SchemaError(
-                f"Index '{name}' holds vectors of other weights than model '{meta.get('model')}' has now, and the two"
-                " cannot be compared: bring back the weights used then, or index again under another case name."
+                f"Index '{name}' holds vectors of other weights than model '{meta.get('model')}' has now, or of another"
+                " precision, and the two cannot be compared: bring back the weights or the --precision used then, or"
+                " index again under another case name."
             )
         raise SchemaError(
             f"Index '{name}' belongs to {key} '{meta.get(key)}', not '{value}': choose another case name."

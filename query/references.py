@@ -112,8 +112,9 @@ class ReferenceReader:
             self._embedder = self._build_embedder()
             if self._embedder.fingerprint != self._fingerprint:
                 raise SchemaError(
-                    f"The case was indexed with other weights than model '{self._embedder.name}' has now, and their"
-                    " vectors cannot be compared: bring back the weights used then."
+                    f"The case was indexed with other weights than model '{self._embedder.name}' has now, or in another"
+                    " precision, and their vectors cannot be compared: bring back the weights used then, or set"
+                    " SIMQUERY_PRECISION=mixed if the case was indexed so."
                 )
         return self._embedder
 

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _SECONDS_TO_ANSWER = 120.0
 _SECONDS_TO_SAY_WHO = 2.0
-_PASSED_ON = {"model", "weights_dir", "embedders", "inference", "keep_warm"}
+_PASSED_ON = {"model", "weights_dir", "embedders", "inference", "precision", "keep_warm"}
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _identity(settings: Settings) -> str:
     network = NETWORKS.get(settings.model.partition("@")[0].lower())
     if network is not None:
         files.append(str(find_weights(network, settings.weights_dir) or ""))
-    described = [sys.executable, settings.model.lower(), *files]
+    described = [sys.executable, settings.model.lower(), settings.inference, settings.precision, *files]
     for file in files:
         with suppress(OSError):
             facts = Path(file).stat()

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,8 +26,9 @@ from pydantic import AnyHttpUrl
 
 from simquery.cli.main import cli
 from simquery.cluster import connect
+from simquery.embedders import build_embedder
 from simquery.embedders.formats import decoded_formats
-from simquery.errors import ClusterError
+from simquery.errors import ClusterError, SchemaError
 from simquery.indexer import Candidate, Counts, Details, Indexer, Selection, Verifier, check_folders, images, run, scan
 from simquery.indexer.ledger import Ledger
 from simquery.indexer.reading import hash_file
@@ -86,6 +88,79 @@ def test_facts_that_are_not_asked_for_or_not_known_are_absent(
     index(tmp_path)
     (document,) = documents(client, case).values()
     assert not {"camera", "taken_at", "location", "labels", "thumbnail", "truncated"} & set(document)
+
+
+def test_a_run_leaves_the_busy_times_of_its_stages(client: Elasticsearch, case: str, tmp_path: Path) -> None:
+    for seed in range(5):
+        save_picture(tmp_path / f"{seed}.png", seed)
+    (tmp_path / "text").write_text("dear diary")
+    indexer = Indexer(client, case, [Mean(), Wide()])
+    for _ in range(2):
+        indexer.index(scan(tmp_path), lambda _: None)
+    client.indices.refresh(index="simquery-timings")
+    found = client.search(index="simquery-timings", query={"term": {"dataset": case}}, size=100)["hits"]["hits"]
+    timings = [hit["_source"] for hit in found]
+    assert len({timing["run"] for timing in timings}) == 1
+    assert all(timing["seconds"] > 0 for timing in timings)
+    counts: dict[tuple[str, str | None], int] = defaultdict(int)
+    for timing in timings:
+        counts[timing["stage"], timing.get("model")] += timing["count"]
+    assert counts == {
+        ("read", None): 12,  # the second time nothing was new
+        ("decode", None): 6,
+        ("embed", "mean"): 5,
+        ("embed", "wide"): 5,
+        ("write", None): 6,
+    }
+
+
+def test_a_document_says_what_computed_its_vector(
+    client: Elasticsearch, case: str, index: Index, tmp_path: Path
+) -> None:
+    save_picture(tmp_path / "a.png")
+    index(tmp_path)
+    (document,) = documents(client, case).values()
+    assert document["inference"] == "tensorflow"
+
+
+def test_vectors_of_another_precision_are_refused(
+    client: Elasticsearch, case: str, index: Index, tmp_path: Path
+) -> None:
+    save_picture(tmp_path / "a.png")
+    index(tmp_path)
+    with pytest.raises(SchemaError, match="another precision"):
+        Indexer(client, case, build_embedder(Settings(model="mini", precision="mixed")))
+
+
+def test_a_content_that_two_runs_store_at_once_has_one_document_with_both_paths(
+    client: Elasticsearch, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        save_picture(tmp_path / name / "same.png", 1)
+    store, both_have_looked = images.Images.store, threading.Barrier(2)
+
+    def store_when_both_have_looked(self: images.Images, occurrences: object) -> dict[str, str]:
+        both_have_looked.wait(30)
+        return store(self, occurrences)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(images.Images, "store", store_when_both_have_looked)
+    indexers = [Indexer(client, case, Mean()) for _ in range(2)]
+    runs = zip(indexers, ("a", "b"), strict=True)
+    threads = [threading.Thread(target=each.index, args=(scan(tmp_path / name), lambda _: None)) for each, name in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (document,) = documents(client, case, "mean").values()
+    assert sorted(document["paths"]) == [str(tmp_path / name / "same.png") for name in ("a", "b")]
+    assert sorted(entry["status"] for entry in ledger_by_path(client, case).values()) == ["duplicate", "indexed"]
+    assert differences(client, case, tmp_path) == {}
+
+
+def ledger_by_path(client: Elasticsearch, case: str) -> dict[str, dict[str, str]]:
+    client.indices.refresh(index=files_index(case))
+    hits = client.search(index=files_index(case), size=100)["hits"]["hits"]
+    return {hit["_source"]["path"]: hit["_source"] for hit in hits}
 
 
 def test_copies_in_several_folders_have_several_labels(client: Elasticsearch, case: str, tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def test_several_threads_may_embed_at_once() -> None:
 
 def test_openvino_is_used_where_it_is_installed_and_faster_and_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "has_gpu", lambda: False)
-    for faster, inference in ((True, "openvino"), (False, "tensorflow")):
-        monkeypatch.setattr(keras_embedders, "is_faster", lambda *_, faster=faster: faster)
-        assert mini("auto").inference == inference  # type: ignore[attr-defined]
+    assert mini("auto").inference == "tensorflow"  # type: ignore[attr-defined]
+    monkeypatch.setattr(registry, "_FASTER_IN_TENSORFLOW", frozenset())
+    assert mini("auto").inference == "openvino"  # type: ignore[attr-defined]
     monkeypatch.setattr(registry, "has_gpu", lambda: True)
     assert mini("auto").inference == "tensorflow"  # type: ignore[attr-defined]
     monkeypatch.setattr(registry, "is_installed", lambda: False)
@@ -61,6 +61,24 @@ def test_openvino_that_computes_something_else_is_not_used(monkeypatch: pytest.M
 
     monkeypatch.setattr(keras_embedders, "CpuInference", Off)
     assert mini("openvino").inference == "tensorflow"  # type: ignore[attr-defined]
+
+
+def test_mixed_precision_is_another_fingerprint_and_nearly_the_same_vectors() -> None:
+    exact, mixed = mini("tensorflow"), build_embedder(load_settings(model="mini", precision="mixed"))
+    assert mixed.fingerprint != exact.fingerprint
+    assert mixed.inference == "tensorflow mixed_float16"  # type: ignore[attr-defined]
+    expected, found = exact.embed(BATCH), mixed.embed(BATCH)
+    assert found.dtype == np.float32
+    differences = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert 1e-6 < differences.max() < 1e-2
+
+
+def test_mixed_precision_is_refused_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EmbedderError, match="OpenVINO computes in float32"):
+        build_embedder(load_settings(model="mini", precision="mixed", inference="openvino"))
+    monkeypatch.setenv("SIMQUERY_EMBEDDERS", '{"mean": "tests.plain:Mean"}')
+    with pytest.raises(EmbedderError, match="no Keras network"):
+        build_embedder(load_settings(model="mean", precision="mixed"))
 
 
 def test_nothing_reports_to_the_maker_of_openvino() -> None:

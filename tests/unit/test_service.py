@@ -21,8 +21,10 @@ from tests.conftest import pixels
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def settings(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("s")))  # the path of a socket must be short
     settings = Settings(home=tmp_path / "home", model="mini", keep_warm=120)
     yield settings
     stop_services(settings)
@@ -72,9 +74,10 @@ def test_why_a_network_cannot_be_built_is_said_as_without_it(settings: Settings,
         warm_embedder(settings.model_copy(update={"model": "own", "embedders": missing}))
 
 
-def test_a_folder_that_others_can_enter_is_not_trusted(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / f"simquery-{os.geteuid()}").mkdir(mode=0o755)
-    (tmp_path / f"simquery-{os.geteuid()}").chmod(0o755)
+def test_a_folder_that_others_can_enter_is_not_trusted(settings: Settings) -> None:
+    folder = Path(os.environ["XDG_RUNTIME_DIR"]) / f"simquery-{os.geteuid()}"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
     embedder = warm_embedder(settings)
     assert not isinstance(embedder, ServedEmbedder)
     assert embedder.name == "mini"

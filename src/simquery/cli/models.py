@@ -51,7 +51,7 @@ def bench(settings: Settings, names: tuple[str, ...], batch: int, seconds: float
     The pictures are in memory: this is the network alone, by each way to compute it that is installed.
     """
     chosen = names or [name for name in model_names(settings) if _row(name, settings)["weights"] != _TO_DOWNLOAD]
-    ways = ["tensorflow", *(["openvino"] if is_installed() else [])]
+    ways = ["tensorflow", *(["openvino"] if is_installed() and settings.precision == "float32" else [])]
     rows: list[dict[str, object]] = []
     for name in chosen:
         row: dict[str, object] = {"model": name}

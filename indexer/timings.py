@@ -1,0 +1,81 @@
+"""How long each stage of a run is busy, in ``simquery-timings``: the slowest one decides how fast a run is."""
+
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from simquery.indexer.writing import Cluster
+from simquery.mappings import open_timings_index
+
+__all__ = ["Timings"]
+
+_EVERY_SECONDS = 10.0
+
+
+@dataclass
+class _Busy:
+    seconds: float = 0.0
+    count: int = 0
+
+
+class Timings:
+    """Busy seconds of the stages of one run; may be used by several threads.
+
+    A stage's pictures per second are the sum of ``count`` over the sum of ``seconds`` of its documents.
+
+    Parameters
+    ----------
+    client, cluster
+        Where they are stored.
+    case
+        What is being indexed: the ``dataset`` of the documents.
+    """
+
+    def __init__(self, client: Elasticsearch, cluster: Cluster, case: str) -> None:
+        self._index = open_timings_index(client)
+        self._cluster = cluster
+        self._case = case
+        self._run = uuid.uuid4().hex
+        self._busy: dict[tuple[str, str | None, str | None], _Busy] = defaultdict(_Busy)
+        self._guard = threading.Lock()
+        self._stored = 0
+        self._due = time.monotonic() + _EVERY_SECONDS
+
+    @contextmanager
+    def of(self, stage: str, count: int, model: str | None = None, engine: str | None = None) -> Iterator[None]:
+        """Time a stage (``read``, ``decode``, ``embed``, ``write``) while it works on ``count`` pictures."""
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        if count:
+            with self._guard:
+                busy = self._busy[stage, model, engine]
+                busy.seconds += seconds
+                busy.count += count
+
+    def store(self, *, only_if_due: bool = False) -> None:
+        """Write a document for each stage that was busy since the last ones; now and then, or at once."""
+        now = time.monotonic()
+        if only_if_due and now < self._due:
+            return
+        self._due = now + _EVERY_SECONDS
+        with self._guard:
+            busy, self._busy = self._busy, defaultdict(_Busy)
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        operations = []
+        for (stage, model, engine), spent in busy.items():
+            facts: dict[str, Any] = {"run": self._run, "at": at, "dataset": self._case, "stage": stage}
+            facts |= {name: value for name, value in (("model", model), ("engine", engine)) if value}
+            # An id of its own: a request that is made again stores nothing twice.
+            target = {"index": {"_id": f"{self._run}-{self._stored}"}}
+            operations.append((target, {**facts, "seconds": spent.seconds, "count": spent.count}))
+            self._stored += 1
+        self._cluster.bulk(self._index, operations)

@@ -126,7 +126,7 @@ class Searcher:
         )
 
     def hits(self, query: Query) -> Iterator[Hit]:
-        """Answer a query hit by hit, without keeping a long ranking in memory; with the first, raises what `rank` does."""
+        """Answer a query hit by hit, without keeping a long ranking in memory; raises what `rank` does."""
         with self._moment(query) as point:
             yield from self._hits(query, self._search(query, point))
 

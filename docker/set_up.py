@@ -93,12 +93,14 @@ def _certify(folder: Path, server: str, own: Path) -> None:
     _make_key(folder / "server.key")
     with tempfile.TemporaryDirectory() as temporary:
         request, extensions = Path(temporary, "request"), Path(temporary, "extensions")
-        # All nodes of a cluster answer to one name.
-        names = [server] if server == "kibana" else dict.fromkeys((server, "elasticsearch"))
+        # All nodes of a cluster answer to one name, and call each other; nobody else's certificate lets a node join.
+        is_node = server != "kibana"
+        names = dict.fromkeys((server, "elasticsearch")) if is_node else [server]
+        usage = "serverAuth,clientAuth" if is_node else "serverAuth"
         alternatives = ",".join(f"DNS:{name}" for name in (*names, "localhost"))
         extensions.write_text(
             f"subjectAltName={alternatives},IP:127.0.0.1\n"
-            "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n"
+            f"basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage={usage}\n"
         )
         _openssl("req", "-new", "-key", folder / "server.key", "-subj", f"/O=simquery/CN={server}", "-out", request)
         authority = ["-CA", own / "ca.crt", "-CAkey", own / "ca.key", "-set_serial", str(secrets.randbits(120))]

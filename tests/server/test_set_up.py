@@ -74,6 +74,14 @@ def test_each_node_of_a_cluster_has_a_certificate_for_its_name_and_the_common_on
         assert (tmp_path / node / "elastic-password").read_text() == (tmp_path / "own/elastic-password").read_text()
 
 
+def test_only_certificates_of_nodes_let_a_node_join_a_cluster(prepared: Path) -> None:
+    for server, joins in (("elasticsearch", True), ("kibana", False)):
+        authority = ["-CAfile", str(prepared / "trust" / "ca.crt")]
+        checked = ["openssl", "verify", *authority, "-purpose", "sslclient", str(prepared / server / "server.crt")]
+        done = subprocess.run(checked, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is joins, done.stderr
+
+
 def test_secrets_are_readable_by_their_owner_alone(prepared: Path) -> None:
     for path in prepared.rglob("*"):
         if path.is_file() and path.suffix != ".crt":

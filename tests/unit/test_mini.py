@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from simquery.embedders import build_embedder
-from simquery.embedders.mini import mini_embedder, network, train, weights
+from simquery.embedders.mini import mini_embedder, network, train, views, weights
 from simquery.errors import WeightsError
 from simquery.settings import load_settings
 from tests.conftest import pixels, save_picture
@@ -156,7 +156,16 @@ def test_a_handful_of_photos_is_too_few(school: School, tmp_path: Path) -> None:
 
 def test_a_training_can_go_on_from_what_another_one_learnt(school: School, tmp_path: Path) -> None:
     settings = train.Settings(epochs=1, views=1, batch=16, warm_up=2, bfloat16=False)
-    first = school.train(tmp_path / "first", settings)
+    first = school.train(tmp_path / "first", replace(settings, queue=0))
     second = school.train(tmp_path / "second", settings, tmp_path / "first" / "checkpoint.npz")
     assert second["settings"]["start"] != first["settings"]["start"] == ""
     assert second["curve"][0]["direction"] < first["curve"][0]["direction"]
+
+
+def test_a_mixed_view_shows_two_photos_in_the_same_place_at_every_size(school: School) -> None:
+    photos = views.Photos.read(school.photos)
+    for view in range(views.MIXED_FROM, views.MIXED_FROM + 6):
+        small, large = (views.look(photos, 3, view, size, 0).astype(float) for size in (112, 224))
+        assert not np.array_equal(small, views.crop(photos, 3, view, 112, 0))
+        shrunk = large.reshape(112, 2, 112, 2, 3).mean(axis=(1, 3))
+        assert np.corrcoef(shrunk.ravel(), small.ravel())[0, 1] > 0.9

@@ -10,9 +10,9 @@ Run against the local node or the cluster of the settings::
     python benchmarks/indexing.py ../shared/data/caltech101 --model resnet50 --random-weights --peers
 
 ``--copies`` makes variants of each file, so that each content is new, in a temporary folder. ``--peers`` also measures
-`keras.predict` in a plain loop over the files and, where it is installed, imagededup's encoder (`pip install
-imagededup` brings PyTorch, and the encoder downloads its weights). ``--random-weights`` measures a network whose
-weights are not here. The case is deleted at the end.
+`keras.predict` in a plain loop over the files, ``--imagededup PYTHON`` imagededup's encoder, which PYTHON can import
+(`pip install imagededup` in an environment of its own: it brings PyTorch). ``--random-weights`` measures a network
+whose weights are not here. The case is deleted at the end.
 
 Seconds depend on what else the machine does; processor time does so much less: the report adds up what a picture costs
 all processors, part by part, and says how fast that lets the pipeline be at best.
@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--inference")
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--imagededup", metavar="PYTHON")
     parser.add_argument("--random-weights", action="store_true")
     arguments = parser.parse_args()
     settings = load_settings(model=arguments.model, inference=arguments.inference, case=f"bench-{uuid.uuid4().hex[:8]}")
@@ -92,7 +94,12 @@ def main() -> None:
                 client.indices.delete(index=",".join(names), ignore_unavailable=True)
         report |= budget(report)
         if arguments.peers:
-            report |= peers(files, arguments.model or settings.model)
+            report |= keras_loop(files, settings.model)
+        if arguments.imagededup:
+            script = Path(__file__).with_name("imagededup_encoder.py")
+            command = [arguments.imagededup, str(script), str(folder), settings.model]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            report["imagededup's encoder, pictures/s"] = float(done.stdout)
     print(json.dumps({name: rounded(value) for name, value in report.items()}, indent=2))
 
 
@@ -211,8 +218,8 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def peers(files: list[Path], model: str) -> dict[str, float]:
-    """The same files through `keras.predict` in a plain loop, and through imagededup's encoder."""
+def keras_loop(files: list[Path], model: str) -> dict[str, float]:
+    """The same files through `keras.predict` in a plain loop."""
     import keras  # noqa: PLC0415
 
     network = NETWORKS[model]
@@ -228,16 +235,7 @@ def peers(files: list[Path], model: str) -> dict[str, float]:
     started = time.perf_counter()
     for start in range(0, len(files), 32):
         predict(files[start : start + 32])
-    report = {"keras.predict in a loop, pictures/s": len(files) / (time.perf_counter() - started)}
-    try:
-        from imagededup.methods import CNN  # noqa: PLC0415
-    except ImportError:
-        return report
-    encoder = CNN(verbose=False)
-    started = time.perf_counter()
-    for path in files:
-        encoder.encode_image(image_file=path)
-    return report | {"imagededup's encoder, pictures/s": len(files) / (time.perf_counter() - started)}
+    return {"keras.predict in a loop, pictures/s": len(files) / (time.perf_counter() - started)}
 
 
 def rounded(value: object) -> object:

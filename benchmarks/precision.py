@@ -8,12 +8,11 @@ cosine distance between the two embeddings of the same photo beside the one to i
 same. Mixed precision is made for GPUs: on a CPU it takes longer, and shows only what becomes of the rankings.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
-from reduced_scale import K, precision, quantiles
+from reduced_scale import K, chosen, precision, quantiles
 
 from simquery.embedders import Embedder, build_embedder
 from simquery.embedders.pictures import decode, open_evidence
@@ -23,15 +22,8 @@ from simquery.settings import load_settings
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder with one folder for each class")
-    parser.add_argument("--model")
-    parser.add_argument("--each", type=int, default=12, help="photos of each class")
-    arguments = parser.parse_args()
-    settings = load_settings(model=arguments.model, inference="tensorflow")
-    folders = sorted(path for path in arguments.photos.iterdir() if path.is_dir())
-    paths = [path for folder in folders for path in sorted(folder.iterdir())[: arguments.each]]
-    labels = np.array([path.parent.name for path in paths])
+    model, paths, labels = chosen(__doc__)
+    settings = load_settings(model=model, inference="tensorflow")
     rates, vectors = {}, {}
     for kind in ("float32", "mixed"):
         embedder = build_embedder(settings.model_copy(update={"precision": kind}))

@@ -29,15 +29,8 @@ FULL_SCALE = 1 << 20
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder with one folder for each class")
-    parser.add_argument("--model")
-    parser.add_argument("--each", type=int, default=12, help="photos of each class")
-    arguments = parser.parse_args()
-    embedder = build_embedder(load_settings(model=arguments.model))
-    folders = sorted(path for path in arguments.photos.iterdir() if path.is_dir())
-    paths = [path for folder in folders for path in sorted(folder.iterdir())[: arguments.each]]
-    labels = np.array([path.parent.name for path in paths])
+    model, paths, labels = chosen(__doc__)
+    embedder = build_embedder(load_settings(model=model))
     vectors: dict[str, list[np.ndarray]] = {"full": [], "reduced": []}
     seconds = {"full": 0.0, "reduced": 0.0}
     for number, path in enumerate(paths):
@@ -63,6 +56,18 @@ def main() -> None:
         "precision at 10": {"full": precision(among, labels), "reduced": precision(across, labels)},
     }
     print(json.dumps(report, indent=2))
+
+
+def chosen(description: str | None) -> tuple[str | None, list[Path], np.ndarray]:
+    """Model, some photos of each class, and the classes of these photos, as the command line says."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder with one folder for each class")
+    parser.add_argument("--model")
+    parser.add_argument("--each", type=int, default=12, help="photos of each class")
+    arguments = parser.parse_args()
+    folders = sorted(path for path in arguments.photos.iterdir() if path.is_dir())
+    paths = [path for folder in folders for path in sorted(folder.iterdir())[: arguments.each]]
+    return arguments.model, paths, np.array([path.parent.name for path in paths])
 
 
 def enlarged(path: Path, seed: int) -> bytes:

@@ -79,12 +79,12 @@ def images_index(case: str, model: str) -> str:
 
 def results_index() -> str:
     """Name of the index with the saved queries of all cases."""
-    return "simquery-results"
+    return _name("results")
 
 
 def marks_index() -> str:
     """Name of the index with what was said of saved queries' hits."""
-    return "simquery-marks"
+    return _name("marks")
 
 
 def template(kind: str) -> dict[str, Any]:
@@ -161,12 +161,12 @@ def open_images_index(
 
 def open_measures_index(client: Elasticsearch) -> str:
     """Create the index of evaluations' measures where it is missing, and return its name; it belongs to no case."""
-    return _open_shared_index(client, "measures")
+    return _open_growing_index(client, "measures")
 
 
 def open_timings_index(client: Elasticsearch) -> str:
     """Create the index of times where it is missing, and return its name; it belongs to no case."""
-    return _open_shared_index(client, "timings")
+    return _open_growing_index(client, "timings")
 
 
 def open_results_index(client: Elasticsearch) -> str:
@@ -177,7 +177,7 @@ def open_results_index(client: Elasticsearch) -> str:
     SchemaError
         When it was made by another version of the schema.
     """
-    return _open_common_index(client, results_index(), "results")
+    return _open_checked_index(client, "results")
 
 
 def open_marks_index(client: Elasticsearch) -> str:
@@ -188,7 +188,7 @@ def open_marks_index(client: Elasticsearch) -> str:
     SchemaError
         When it was made by another version of the schema.
     """
-    return _open_common_index(client, marks_index(), "marks")
+    return _open_checked_index(client, "marks")
 
 
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
@@ -232,6 +232,11 @@ def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:
     return [{"index": name, **body["mappings"].get("_meta", {})} for name, body in sorted(mappings.body.items())]
 
 
+def _name(kind: str) -> str:
+    """Name of the one index of a kind that belongs to no case."""
+    return f"simquery-{kind}"
+
+
 def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
     there = [f"case '{meta.get('case')}' with model '{meta.get('model')}'" for meta in case_indices(client)]
     return (
@@ -241,15 +246,17 @@ def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
     )
 
 
-def _open_common_index(client: Elasticsearch, name: str, kind: str) -> str:
+def _open_checked_index(client: Elasticsearch, kind: str) -> str:
+    # What analysts asked and said is evidence: documents of two schemas are never mixed.
+    name = _name(kind)
     _create(client, name, kind, {})
     _check(_meta(client, name), name, {})
     return name
 
 
-def _open_shared_index(client: Elasticsearch, kind: str) -> str:
+def _open_growing_index(client: Elasticsearch, kind: str) -> str:
     # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
-    name = f"simquery-{kind}"
+    name = _name(kind)
     _create(client, name, kind, {})
     properties = template(kind)["template"]["mappings"]["properties"]
     if properties.keys() - _mappings(client, name)["properties"].keys():

@@ -12,6 +12,7 @@ RUN python -m venv /opt/simquery
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY mappings mappings
+COPY pictures pictures
 COPY embedders embedders
 COPY indexer indexer
 COPY query query

@@ -18,12 +18,12 @@ import numpy as np
 
 from simquery.distances import DISTANCES
 from simquery.embedders.networks import NETWORKS
-from simquery.evaluation.dataset import Dataset, Picture
+from simquery.evaluation.dataset import Dataset, LabelledPicture
 from simquery.evaluation.harness import Judge, rank_all
 from simquery.evaluation.measures import DEFAULT_MEASURES
-from simquery.evaluation.queries import draw_queries
 from simquery.evaluation.run import THESIS_DISTANCES
 from simquery.evaluation.tables import summarise
+from simquery.evaluation.topics import draw_topics
 
 THESIS = ("xception", "vgg16", "vgg19", "resnet50", "inceptionresnetv2", "nasnetlarge")
 KIBIBYTES_PER_GIBIBYTE = 1 << 20
@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     pictures = tuple(
-        Picture(f"{row:064x}", Path(f"{row}.jpg"), (f"{row}.jpg",), (f"{row % arguments.classes:03}",))
+        LabelledPicture(f"{row:064x}", Path(f"{row}.jpg"), (f"{row}.jpg",), (f"{row % arguments.classes:03}",))
         for row in range(arguments.pictures)
     )
     dataset = Dataset("random", pictures)
-    queries = draw_queries(dataset, arguments.references, 0, arguments.several)
+    queries = draw_topics(dataset, arguments.references, 0, arguments.several)
     judge = Judge(dataset, queries, DEFAULT_MEASURES)
     random = np.random.default_rng(0)
     seconds = {}

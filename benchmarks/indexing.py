@@ -39,12 +39,12 @@ from PIL import Image
 from simquery.cli.options import open_cluster
 from simquery.embedders import Embedder, Features, Pixels, build_embedder
 from simquery.embedders.networks import NETWORKS
-from simquery.embedders.pictures import is_picture_name
 from simquery.embedders.throughput import throughput
 from simquery.indexer import Counts, Indexer, check_folder, scan
-from simquery.indexer.candidates import candidate
-from simquery.indexer.decoding import shared_decoders
+from simquery.indexer.evidence import inspect
 from simquery.indexer.reading import hash_file
+from simquery.pictures.decoders import shared_decoders
+from simquery.pictures.formats import is_picture_name
 from simquery.settings import load_settings
 
 SAMPLE = 400
@@ -133,7 +133,7 @@ def photographs(folder: Path, copies: int) -> Iterator[Path]:
 
 def stages(files: list[Path], embedder: Embedder) -> dict[str, float]:
     """Milliseconds per picture of each stage, alone and one picture after another."""
-    found = [candidate(path) for path in files]
+    found = [inspect(path) for path in files]
     pixels = np.empty((*embedder.input_size, 3), np.uint8)
     shared_decoders().decode(found[0], [pixels])
     begun = time.perf_counter()

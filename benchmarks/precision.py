@@ -15,8 +15,9 @@ import numpy as np
 from reduced_scale import K, chosen, precision, quantiles
 
 from simquery.embedders import Embedder, build_embedder
-from simquery.embedders.pictures import decode, open_evidence
 from simquery.embedders.throughput import throughput
+from simquery.pictures.decoding import decode
+from simquery.pictures.files import open_evidence
 from simquery.settings import load_settings
 
 

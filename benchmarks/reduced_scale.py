@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from simquery.embedders import Embedder, build_embedder
-from simquery.embedders.pictures import load_picture
+from simquery.pictures.decoding import load_picture
 from simquery.settings import load_settings
 
 K = 10

@@ -5,10 +5,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Embedder", "Features", "Pixels", "is_usable"]
+from simquery.pictures.pixels import Pixels
 
-Pixels = NDArray[np.uint8]
-"""RGB pictures at the network's input size: shape (n, height, width, 3), values 0-255."""
+__all__ = ["Embedder", "Features", "Pixels", "is_usable"]
 
 Features = NDArray[np.float32]
 """Feature vectors: shape (n, dims)."""

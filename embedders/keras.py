@@ -17,9 +17,9 @@ from simquery.embedders.backend import has_gpu, load_tensorflow
 from simquery.embedders.cpu import CpuInference, agrees
 from simquery.embedders.embedder import Features, Pixels
 from simquery.embedders.networks import Network
-from simquery.embedders.pictures import RESAMPLING
 from simquery.embedders.weights import find_weights, missing_weights
 from simquery.errors import UnknownModelError, WeightsError
+from simquery.pictures.decoding import RESAMPLING
 
 __all__ = ["KerasEmbedder", "application_embedder", "file_embedder"]
 

@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simquery.embedders.pictures import open_evidence, sha256_of
 from simquery.errors import DatasetError
 from simquery.indexer import check_folder, scan
 from simquery.paths import display_path
+from simquery.pictures.files import open_evidence, sha256_of
 
-__all__ = ["Dataset", "Omission", "Picture", "read_dataset"]
+__all__ = ["Dataset", "LabelledPicture", "Omission", "read_dataset"]
 
 _LEAST_CLASSES = 2
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledPicture:
     """A content: its SHA-256 (hex), one file that holds it, all paths with it in the data set, all its classes."""
 
     sha256: str
@@ -62,7 +62,7 @@ class Dataset:
     """
 
     name: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[LabelledPicture, ...]
     distractors: frozenset[str] = frozenset()
     omissions: tuple[Omission, ...] = ()
 
@@ -76,7 +76,7 @@ class Dataset:
         return {label: np.array(rows[label], dtype=np.int64) for label in sorted(rows)}
 
     @cached_property
-    def shared(self) -> tuple[Picture, ...]:
+    def shared(self) -> tuple[LabelledPicture, ...]:
         """Pictures that belong to several classes: the duplicates across classes."""
         return tuple(picture for picture in self.pictures if len(picture.labels) > 1)
 
@@ -163,7 +163,9 @@ def read_dataset(
         found[content][shown] = (file, label)
         labels[content].add(label)
     pictures = tuple(
-        Picture(content, found[content][min(found[content])][0], tuple(sorted(found[content])), tuple(sorted(named)))
+        LabelledPicture(
+            content, found[content][min(found[content])][0], tuple(sorted(found[content])), tuple(sorted(named))
+        )
         for content, named in sorted(labels.items())
     )
     if not pictures:

@@ -13,10 +13,11 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
 from simquery.embedders import Embedder, Features, Pixels, is_usable
-from simquery.embedders.pictures import decode, open_evidence, sha256_of
 from simquery.errors import CaseError, PictureError
-from simquery.evaluation.dataset import Dataset, Picture
+from simquery.evaluation.dataset import Dataset, LabelledPicture
 from simquery.mappings import embedding_facts, images_index
+from simquery.pictures.decoding import decode
+from simquery.pictures.files import open_evidence, sha256_of
 
 __all__ = [
     "CaseVectors",
@@ -172,7 +173,7 @@ def embed_dataset(
 
 
 def embed_pictures(
-    pictures: Sequence[Picture],
+    pictures: Sequence[LabelledPicture],
     embedder: Embedder,
     cache: VectorCache,
     vectors: Features,
@@ -230,7 +231,7 @@ def embed_in_batches(pixels: Sequence[Pixels], embedder: Embedder) -> Iterator[N
         yield from embedder.embed(np.stack(pixels[start : start + _BATCH]))
 
 
-def _read(picture: Picture, size: tuple[int, int]) -> Pixels | str:
+def _read(picture: LabelledPicture, size: tuple[int, int]) -> Pixels | str:
     try:
         with open_evidence(picture.file) as file:
             if sha256_of(file) != picture.sha256:

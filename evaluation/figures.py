@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from simquery.evaluation.conclusions import main_measure
 from simquery.evaluation.harness import CURVE, NEAREST, Condition, Results
 from simquery.evaluation.measures import Measure
 from simquery.evaluation.times import PER_EXTRACTION, MeanTime, Timing, mean_times
-from simquery.evaluation.verdicts import main_measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from simquery.errors import SettingsError
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.measures import Found, Measure
 from simquery.evaluation.measures.measure import FirstPictures
-from simquery.evaluation.queries import Query
 from simquery.evaluation.rankings import distances_to, order_of
+from simquery.evaluation.topics import Topic
 
 __all__ = [
     "CURVE",
@@ -67,7 +67,7 @@ class Ranked:
     """One ranking: rows of the data set in order, float32 distances in that order."""
 
     condition: Condition
-    query: Query
+    query: Topic
     order: NDArray[np.int64]
     distances: NDArray[np.float32]
 
@@ -92,7 +92,7 @@ class Results:
     """
 
     dataset: Dataset
-    queries: tuple[Query, ...]
+    queries: tuple[Topic, ...]
     measures: tuple[Measure, ...]
     values: Mapping[Condition, NDArray[np.float64]]
     best: Mapping[Condition, NDArray[np.float64]]
@@ -112,7 +112,7 @@ class Results:
 class Judge:
     """Collects rankings and turns them into `Results`."""
 
-    def __init__(self, dataset: Dataset, queries: Sequence[Query], measures: Sequence[Measure]) -> None:
+    def __init__(self, dataset: Dataset, queries: Sequence[Topic], measures: Sequence[Measure]) -> None:
         self._dataset = dataset
         self._queries = tuple(queries)
         self._measures = tuple(measures)
@@ -182,7 +182,7 @@ def rank_all(
     model: str,
     distance: Distance,
     vectors: Features,
-    queries: Sequence[Query],
+    queries: Sequence[Topic],
     *,
     augmented: Mapping[str, Features] | None = None,
 ) -> Iterator[Ranked]:
@@ -225,6 +225,6 @@ def _running_means(features: Features) -> NDArray[np.float64]:
     return np.asarray(np.cumsum(features, axis=0, dtype=np.float64) / np.arange(1, len(features) + 1)[:, np.newaxis])
 
 
-def _ranked(condition: Condition, query: Query, line: NDArray[np.float32]) -> Ranked:
+def _ranked(condition: Condition, query: Topic, line: NDArray[np.float32]) -> Ranked:
     order = order_of(line, query.left_out(condition.references))
     return Ranked(condition, query, order, line[order])

@@ -11,7 +11,7 @@ from typing import Any
 from simquery import __version__
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.measures import Measure
-from simquery.evaluation.queries import Query
+from simquery.evaluation.topics import Topic
 
 __all__ = ["make_manifest"]
 
@@ -20,7 +20,7 @@ _LIBRARIES = ("numpy", "scipy", "pillow", "tensorflow", "keras")
 
 def make_manifest(
     dataset: Dataset,
-    queries: Sequence[Query],
+    queries: Sequence[Topic],
     *,
     measures: Sequence[Measure],
     distances: Sequence[str],

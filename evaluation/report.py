@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from simquery.errors import SettingsError
+from simquery.evaluation.conclusions import Conclusion
 from simquery.evaluation.console import combined
 from simquery.evaluation.figures import Drawn
 from simquery.evaluation.harness import Results
 from simquery.evaluation.tables import TOLERANCE, ClassRow, Summary, number
 from simquery.evaluation.times import Timing, mean_times
-from simquery.evaluation.verdicts import Verdict
 
 __all__ = ["check_folder_is_new", "free_folder", "report_page", "write_report"]
 
@@ -56,7 +56,7 @@ def write_report(
     *,
     summaries: Sequence[Summary],
     classes: Sequence[ClassRow],
-    verdicts: Sequence[Verdict],
+    conclusions: Sequence[Conclusion],
     timings: Sequence[Timing],
     figures: Iterable[Drawn],
 ) -> Path:
@@ -87,7 +87,7 @@ def write_report(
         manifest,
         summaries=summaries,
         classes=classes,
-        verdicts=verdicts,
+        conclusions=conclusions,
         timings=timings,
         figures=drawn,
     )
@@ -101,7 +101,7 @@ def report_page(
     *,
     summaries: Sequence[Summary],
     classes: Sequence[ClassRow],
-    verdicts: Sequence[Verdict],
+    conclusions: Sequence[Conclusion],
     timings: Sequence[Timing],
     figures: Sequence[Drawn],
 ) -> str:
@@ -112,10 +112,10 @@ def report_page(
         f"<p>Run {manifest['run']}, {manifest['at']}. {data['pictures']:,} pictures of {len(data['classes'])} classes;"
         f" {len(results.queries)} references. Left out: {len(data['left_out'])}; in several classes:"
         f" {len(data['in_several_classes'])}.</p>",
-        "<h2>Verdict</h2>",
+        "<h2>Conclusion</h2>",
         *(
             f"<h3>{escape(each.title)}</h3>" + "".join(f"<p>{escape(s)}</p>" for s in each.sentences)
-            for each in verdicts
+            for each in conclusions
         ),
         "<h2>Measures</h2>",
         _single_table(results, summaries),

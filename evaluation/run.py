@@ -11,16 +11,16 @@ from elasticsearch import Elasticsearch
 
 from simquery.distances import find_distance
 from simquery.embedders import Embedder, Features, build_embedder
-from simquery.embedders.pictures import sha256_of
 from simquery.errors import SchemaError
-from simquery.evaluation.augmentation import AUGMENTATIONS, embed_augmented
+from simquery.evaluation.augmented import AUGMENTATIONS, embed_augmented
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset, unreadable
 from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, first_pictures, rank_all
 from simquery.evaluation.manifest import make_manifest
 from simquery.evaluation.measures import DEFAULT_MEASURES, Measure
-from simquery.evaluation.queries import Query, draw_queries
+from simquery.evaluation.topics import Topic, draw_topics
 from simquery.evaluation.trec import read_run
+from simquery.pictures.files import sha256_of
 from simquery.settings import Settings
 
 __all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "evaluate", "judge_run"]
@@ -121,7 +121,7 @@ def evaluate(
         kept = np.array([picture.sha256 not in reasons for picture in dataset.pictures])
         judged = dataset.without(reasons).checked()
         measures = _measures(protocol, judged)
-        queries = draw_queries(judged, protocol.references, protocol.seed, protocol.several)
+        queries = draw_topics(judged, protocol.references, protocol.seed, protocol.several)
         judge = Judge(judged, queries, measures)
         for model, (fingerprint, file, _) in stored.items():
             vectors = np.load(file, mmap_mode="r") if kept.all() else np.load(file)[kept]
@@ -189,7 +189,7 @@ def _embed(
 
 
 def _augmented(
-    dataset: Dataset, queries: tuple[Query, ...], embedder: Embedder, settings: Settings, progress: Progress
+    dataset: Dataset, queries: tuple[Topic, ...], embedder: Embedder, settings: Settings, progress: Progress
 ) -> Mapping[str, Features]:
     cache = VectorCache(settings.cache, embedder)
     pictures = [dataset.pictures[query.reference] for query in queries]

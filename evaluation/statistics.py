@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Comparison", "compare", "confidence_interval", "verdict"]
+__all__ = ["Comparison", "compare", "conclusion", "confidence_interval"]
 
 _RESAMPLES = 10_000
 _FLIPS = 20_000
@@ -88,7 +88,7 @@ def compare(candidates: Mapping[str, NDArray[np.float64]], groups: Sequence[str]
     ]
 
 
-def verdict(
+def conclusion(
     candidates: Mapping[str, NDArray[np.float64]],
     comparisons: Sequence[Comparison],
     *,

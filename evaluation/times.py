@@ -19,11 +19,12 @@ from elasticsearch.helpers import bulk, pack_dense_vector
 
 from simquery.distances import Distance
 from simquery.embedders import Embedder, Features, build_embedder, check_model_name
-from simquery.embedders.pictures import decode, open_evidence
 from simquery.errors import EmbedderError
-from simquery.evaluation.dataset import Dataset, Picture
+from simquery.evaluation.dataset import Dataset, LabelledPicture
 from simquery.evaluation.rankings import distances_to
 from simquery.mappings import open_images_index
+from simquery.pictures.decoding import decode
+from simquery.pictures.files import open_evidence
 from simquery.query import Mode, Query, Reference, Searcher
 from simquery.settings import Settings, load_settings
 
@@ -94,7 +95,7 @@ def mean_times(timings: Sequence[Timing]) -> list[MeanTime]:
     return rows
 
 
-def time_network(settings: Settings, pictures: Sequence[Picture], runs: int) -> Iterator[Timing]:
+def time_network(settings: Settings, pictures: Sequence[LabelledPicture], runs: int) -> Iterator[Timing]:
     """Build the settings' model and extract features with it, each time in a fresh process.
 
     Parameters

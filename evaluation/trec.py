@@ -16,7 +16,7 @@ import numpy as np
 from simquery.errors import DatasetError
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.harness import Condition, Ranked
-from simquery.evaluation.queries import Query
+from simquery.evaluation.topics import Topic
 from simquery.paths import display_path
 
 __all__ = ["RunWriter", "read_run"]
@@ -102,7 +102,7 @@ def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
         model, _, distance = tag.partition("/")
         yield Ranked(
             Condition(model, distance),
-            Query(labels[0], row),
+            Topic(labels[0], row),
             np.array(order, dtype=np.int64),
             np.array([hits[hit][0] for hit in order], dtype=np.float32),
         )

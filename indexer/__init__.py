@@ -1,6 +1,6 @@
 """From files to documents: candidates, reading, the run that embeds and stores them, the ledger, the watcher."""
 
-from simquery.indexer.candidates import Candidate, check_folder, check_folders, scan
+from simquery.indexer.evidence import EvidenceFile, check_folder, check_folders, scan
 from simquery.indexer.ledger import Entry, Ledger, Status
 from simquery.indexer.run import Counts, Details, Indexer
 from simquery.indexer.selection import Selection
@@ -8,12 +8,12 @@ from simquery.indexer.verification import Difference, Report, Verifier
 from simquery.indexer.watching import Change, Watcher
 
 __all__ = [
-    "Candidate",
     "Change",
     "Counts",
     "Details",
     "Difference",
     "Entry",
+    "EvidenceFile",
     "Indexer",
     "Ledger",
     "Report",

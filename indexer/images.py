@@ -10,9 +10,9 @@ from elasticsearch.helpers import pack_dense_vector
 from numpy.typing import NDArray
 
 from simquery import __version__
-from simquery.embedders.pictures import Digests
-from simquery.indexer.candidates import Candidate
-from simquery.indexer.writing import CONFLICT, Cluster
+from simquery.cluster.waiting import CONFLICT, Cluster
+from simquery.indexer.evidence import EvidenceFile
+from simquery.pictures.files import Digests
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 
@@ -56,7 +56,7 @@ class Occurrence:
 
 def image_document(
     digests: Digests,
-    candidate: Candidate,
+    candidate: EvidenceFile,
     fields: dict[str, Any],
     vector: NDArray[np.float32],
     inference: str | None = None,

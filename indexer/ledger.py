@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from simquery import __version__
-from simquery.indexer.candidates import Candidate
-from simquery.indexer.writing import CONFLICT, Cluster
+from simquery.cluster.waiting import CONFLICT, Cluster
+from simquery.indexer.evidence import EvidenceFile
 from simquery.paths import display_path, real_path
 
 __all__ = ["Entry", "Ledger", "Status", "gone_entry", "refused_entry"]
@@ -39,7 +39,7 @@ class Entry:
     the option that left it out. ``gone_at`` says since when the path is known to be gone: an entry is never deleted.
     """
 
-    candidate: Candidate
+    candidate: EvidenceFile
     status: Status
     sha256: str | None = None
     reason: str | None = None
@@ -52,7 +52,7 @@ class Entry:
     revision: tuple[int, int] | None = None
     """Sequence number and primary term, by which a write finds out that somebody else was faster."""
 
-    def is_final(self, candidate: Candidate, models: Iterable[str], rules: Container[str] = ()) -> bool:
+    def is_final(self, candidate: EvidenceFile, models: Iterable[str], rules: Container[str] = ()) -> bool:
         """Whether the path needs no second look: unchanged, read before, and known to all these models."""
         if not self._is_same_file(candidate) or self.gone_at:
             return False
@@ -82,7 +82,7 @@ class Entry:
             earlier=current.earlier,
         )
 
-    def _is_same_file(self, candidate: Candidate) -> bool:
+    def _is_same_file(self, candidate: EvidenceFile) -> bool:
         was = self.candidate
         return (was.size, was.mtime_ns) == (candidate.size, candidate.mtime_ns)
 
@@ -94,7 +94,7 @@ class Ledger:
         self._cluster = cluster
         self._index = index
 
-    def lookup(self, candidates: Sequence[Candidate]) -> list[Entry | None]:
+    def lookup(self, candidates: Sequence[EvidenceFile]) -> list[Entry | None]:
         """Entries of some paths, None for a path that was never seen; sees writes of a moment ago."""
         found = self._cluster.found(self._index, [_entry_id(candidate.path) for candidate in candidates])
         return [
@@ -119,7 +119,7 @@ class Ledger:
             yield [_entry(real_path(hit["_source"]["path"]), hit) for hit in hits]
 
 
-def refused_entry(candidate: Candidate, content: str, models: Sequence[str]) -> Entry:
+def refused_entry(candidate: EvidenceFile, content: str, models: Sequence[str]) -> Entry:
     """Entry of a picture in which networks find nothing."""
     names = " and ".join(f"'{model}'" for model in models)
     reason = f"model {names} finds nothing in it (zero or infinite features)"
@@ -178,7 +178,7 @@ def _document(entry: Entry) -> dict[str, Any]:
 def _entry(path: Path, found: dict[str, Any]) -> Entry:
     document = found["_source"]
     return Entry(
-        Candidate(path, document["size"], int(document["mtime_ns"])),
+        EvidenceFile(path, document["size"], int(document["mtime_ns"])),
         Status(document["status"]),
         document.get("sha256"),
         document.get("reason"),

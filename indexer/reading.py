@@ -1,17 +1,15 @@
 """Reading one evidence file: its digests first, and what stands in the way of using it."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BufferedReader
 
-from simquery.embedders.pictures import Digests, NotAPictureError, digests_of, is_picture_name, open_evidence
 from simquery.errors import PictureError
-from simquery.indexer.candidates import VANISHED, Candidate
+from simquery.indexer.evidence import EvidenceFile
+from simquery.pictures.decoding import NotAPictureError
+from simquery.pictures.files import CHANGED, Digests, digests_of, has_changed, open_evidence, unread_reason
+from simquery.pictures.formats import is_picture_name
 
-__all__ = ["CHANGED", "Obstacle", "has_changed", "hash_file", "obstacle", "unread_reason"]
-
-CHANGED = "changed while it was read"
+__all__ = ["Obstacle", "hash_file", "obstacle"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Obstacle:
     rule: str | None = None
 
 
-def hash_file(candidate: Candidate, stopped: Callable[[], bool]) -> Digests | Obstacle:
+def hash_file(candidate: EvidenceFile, stopped: Callable[[], bool]) -> Digests | Obstacle:
     """Digests of a candidate's content; given up when ``stopped`` says so, for a disk image takes minutes."""
     if candidate.skipped:
         return Obstacle(candidate.skipped, skipped=True, rule=candidate.rule)
@@ -36,12 +34,12 @@ def hash_file(candidate: Candidate, stopped: Callable[[], bool]) -> Digests | Ob
     try:
         with open_evidence(candidate.path) as file:
             digests = digests_of(file, stopped)
-            return Obstacle(CHANGED) if has_changed(file, candidate) else digests
+            return Obstacle(CHANGED) if has_changed(file, candidate.state) else digests
     except OSError as error:
         return Obstacle(unread_reason(error))
 
 
-def obstacle(candidate: Candidate, error: PictureError) -> Obstacle:
+def obstacle(candidate: EvidenceFile, error: PictureError) -> Obstacle:
     """What an error in the content means for one of its paths: text is no loss unless it is named as a picture."""
     if not isinstance(error, NotAPictureError):
         return Obstacle(str(error))
@@ -49,14 +47,3 @@ def obstacle(candidate: Candidate, error: PictureError) -> Obstacle:
     if candidate.size == 0:
         return Obstacle("empty file (0 bytes)", skipped=not named_as_picture)
     return Obstacle(f"{error}, in spite of its name") if named_as_picture else Obstacle(str(error), skipped=True)
-
-
-def has_changed(file: BufferedReader, candidate: Candidate) -> bool:
-    """Whether an open file is no longer what the candidate was when it was seen."""
-    now = os.fstat(file.fileno())
-    return (now.st_size, now.st_mtime_ns) != (candidate.size, candidate.mtime_ns)
-
-
-def unread_reason(error: OSError) -> str:
-    """Why a file could not be read."""
-    return VANISHED if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror or error}"

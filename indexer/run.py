@@ -17,18 +17,19 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
+from simquery.cluster.waiting import PATIENCE_SECONDS, Cluster
 from simquery.embedders import Embedder, Pixels, is_usable
-from simquery.embedders.pictures import Digests, UnreadError
 from simquery.errors import PictureError
-from simquery.indexer.candidates import Candidate, is_folder, is_gone
-from simquery.indexer.decoding import shared_decoders
+from simquery.indexer.evidence import EvidenceFile, is_folder, is_gone
 from simquery.indexer.images import Images, Occurrence, image_document
 from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry, refused_entry
 from simquery.indexer.reading import Obstacle, hash_file, obstacle
 from simquery.indexer.timings import Timings
-from simquery.indexer.writing import PATIENCE_SECONDS, Cluster
 from simquery.mappings import install_templates, open_files_index, open_images_index
 from simquery.paths import display_path
+from simquery.pictures.decoders import shared_decoders
+from simquery.pictures.decoding import UnreadError
+from simquery.pictures.files import Digests
 
 __all__ = ["Counts", "Details", "Indexer"]
 
@@ -125,13 +126,13 @@ class _Batch:
     """
 
     unchanged: int = 0
-    previous: dict[Candidate, Entry | None] = field(default_factory=dict)
-    contents: dict[Candidate, Digests] = field(default_factory=dict)
-    obstacles: dict[Candidate, Obstacle] = field(default_factory=dict)
+    previous: dict[EvidenceFile, Entry | None] = field(default_factory=dict)
+    contents: dict[EvidenceFile, Digests] = field(default_factory=dict)
+    obstacles: dict[EvidenceFile, Obstacle] = field(default_factory=dict)
     pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
     pixels: list[Pixels] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
-    sources: dict[str, Candidate] = field(default_factory=dict)
+    sources: dict[str, EvidenceFile] = field(default_factory=dict)
     models: dict[str, set[str]] = field(default_factory=dict)
     missing: dict[str, set[str]] = field(default_factory=dict)
     refused: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -189,7 +190,7 @@ class Indexer:
         self._stopped = threading.Event()
         self.counts = Counts()
 
-    def index(self, candidates: Iterable[Candidate], progress: Callable[[Counts], None]) -> None:
+    def index(self, candidates: Iterable[EvidenceFile], progress: Callable[[Counts], None]) -> None:
         """Index candidates: while the network embeds some, the next are read and the last are stored.
 
         Parameters
@@ -227,7 +228,7 @@ class Indexer:
 
         Documents of pictures stay as they are: evidence that has gone was there.
         """
-        (entry,) = self._ledger.lookup([Candidate(folder)])
+        (entry,) = self._ledger.lookup([EvidenceFile(folder)])
         for entries in [[entry]] if entry and not is_folder(folder) else self._ledger.below(folder):
             gone = [entry for entry in entries if not entry.gone_at and is_gone(entry.candidate.path)]
             self._ledger.record([gone_entry(entry) for entry in gone])
@@ -235,7 +236,7 @@ class Indexer:
             for entry in gone:
                 logger.debug("'%s' is gone", display_path(entry.candidate.path))
 
-    def _batches(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, ...]]:
+    def _batches(self, candidates: Iterable[EvidenceFile]) -> Iterator[tuple[EvidenceFile, ...]]:
         iterator = iter(candidates)
         return iter(lambda: tuple(islice(iterator, self._batch_size)), ())
 
@@ -248,7 +249,7 @@ class Indexer:
             fitting = _BATCH_BYTES // sum(height * width * 3 for height, width in self._sizes)
             self._batch_size = max(_SMALLEST_BATCH, min(2 * self._batch_size, _LARGEST_BATCH, fitting))
 
-    def _read(self, candidates: Sequence[Candidate], readers: Executor) -> _Batch:
+    def _read(self, candidates: Sequence[EvidenceFile], readers: Executor) -> _Batch:
         batch = _Batch()
         with self._timings.of("read", len(candidates)):
             self._hash(batch, candidates, readers)
@@ -256,7 +257,7 @@ class Indexer:
             self._decode(batch, readers)
         return batch
 
-    def _hash(self, batch: _Batch, candidates: Sequence[Candidate], readers: Executor) -> None:
+    def _hash(self, batch: _Batch, candidates: Sequence[EvidenceFile], readers: Executor) -> None:
         entries = self._ledger.lookup(candidates)
         for candidate, entry in zip(candidates, entries, strict=True):
             if entry is not None and entry.is_final(candidate, self._embedders, (self._details.small_rule,)):
@@ -271,7 +272,7 @@ class Indexer:
                 batch.contents[candidate] = outcome
 
     def _decode(self, batch: _Batch, readers: Executor) -> None:
-        copies: dict[str, list[Candidate]] = defaultdict(list)
+        copies: dict[str, list[EvidenceFile]] = defaultdict(list)
         for candidate, digests in batch.contents.items():
             copies[digests.sha256].append(candidate)
         known = {name: images.known(copies) for name, images in self._images.items()}
@@ -295,8 +296,8 @@ class Indexer:
             elif not batch.models[content]:
                 batch.obstacles.update((path, obstacle(path, outcome)) for path in paths)
 
-    def _read_picture(self, candidate: Candidate, into: Sequence[Pixels]) -> dict[str, Any] | PictureError:
-        return self._decoders.decode(candidate, into, thumbnail=self._details.thumbnails)
+    def _read_picture(self, candidate: EvidenceFile, into: Sequence[Pixels]) -> dict[str, Any] | PictureError:
+        return self._decoders.decode(candidate.path, into, state=candidate.state, thumbnail=self._details.thumbnails)
 
     def _embed(self, batch: _Batch) -> _Batch:
         self._leave_out_small(batch)
@@ -337,7 +338,7 @@ class Indexer:
 
     def _store(self, batch: _Batch) -> list[Entry]:
         first_paths: dict[str, str] = {}
-        copies: dict[str, list[Candidate]] = defaultdict(list)
+        copies: dict[str, list[EvidenceFile]] = defaultdict(list)
         for candidate, digests in batch.contents.items():
             copies[digests.sha256].append(candidate)
         for name, images in self._images.items():
@@ -355,7 +356,7 @@ class Indexer:
         logger.debug("stored %d entries, %d new pictures", len(entries), len(batch.pictures))
         return entries
 
-    def _occurrence(self, batch: _Batch, model: str, content: str, paths: list[Candidate]) -> Occurrence:
+    def _occurrence(self, batch: _Batch, model: str, content: str, paths: list[EvidenceFile]) -> Occurrence:
         labels: dict[str, None] = {}
         if self._details.label_folders:
             labels = dict.fromkeys(display_path(Path(path.path.parent.name)) for path in paths)
@@ -371,7 +372,7 @@ class Indexer:
     def _inference(self, model: str) -> str | None:
         return getattr(self._embedders[model], "inference", None)
 
-    def _entry(self, batch: _Batch, candidate: Candidate, first_paths: dict[str, str]) -> Entry:
+    def _entry(self, batch: _Batch, candidate: EvidenceFile, first_paths: dict[str, str]) -> Entry:
         digests = batch.contents.get(candidate)
         content = digests.sha256 if digests else None
         hindrance = batch.obstacles.get(candidate)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from simquery.indexer.candidates import Candidate
+from simquery.indexer.evidence import EvidenceFile
 
 __all__ = ["Selection"]
 
@@ -35,7 +35,7 @@ class Selection:
     part: int = 1
     parts: int = 1
 
-    def of(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    def of(self, candidates: Iterable[EvidenceFile]) -> Iterator[EvidenceFile]:
         """The files of this run's part; those that are left out are marked as skipped."""
         for candidate in candidates:
             if self._is_ours(candidate.path):

@@ -12,7 +12,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from simquery.indexer.writing import Cluster
+from simquery.cluster.waiting import Cluster
 from simquery.mappings import open_timings_index
 
 __all__ = ["Timings"]

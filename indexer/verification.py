@@ -12,15 +12,15 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
-from simquery.embedders.pictures import Digests
+from simquery.cluster.waiting import Cluster
 from simquery.errors import CaseError
-from simquery.indexer.candidates import Candidate, is_gone, scan
+from simquery.indexer.evidence import EvidenceFile, is_gone, scan
 from simquery.indexer.images import PATHS_LISTED, Images
 from simquery.indexer.ledger import Entry, Ledger, Status
 from simquery.indexer.reading import hash_file
-from simquery.indexer.writing import Cluster
 from simquery.mappings import case_indices, files_index, open_files_index
 from simquery.paths import display_path, real_path
+from simquery.pictures.files import Digests
 
 __all__ = ["Difference", "Report", "Verifier"]
 
@@ -163,12 +163,12 @@ class Verifier:
         found: dict[str, Entry] = {}
         distinct: Iterator[str] = iter(dict.fromkeys(paths))
         while group := list(islice(distinct, _FILES)):
-            entries = self._ledger.lookup([Candidate(real_path(path)) for path in group])
+            entries = self._ledger.lookup([EvidenceFile(real_path(path)) for path in group])
             found |= {path: entry for path, entry in zip(group, entries, strict=True) if entry}
         return found
 
 
-def _compare_file(file: Candidate, entry: Entry | None, report: Report) -> None:
+def _compare_file(file: EvidenceFile, entry: Entry | None, report: Report) -> None:
     if entry is None:
         report.note(file.path, "is not in the ledger")
         return
@@ -179,7 +179,7 @@ def _compare_file(file: Candidate, entry: Entry | None, report: Report) -> None:
         report.note(file.path, "has changed since it was looked at")
 
 
-def _compare_content(file: Candidate, entry: Entry, found: object, report: Report) -> None:
+def _compare_content(file: EvidenceFile, entry: Entry, found: object, report: Report) -> None:
     if not isinstance(found, Digests):
         report.note(file.path, f"cannot be hashed again: {getattr(found, 'reason', found)}")
     elif found.sha256 != entry.sha256:

@@ -26,8 +26,9 @@ from watchdog.events import (
 from watchdog.observers import Observer
 
 from simquery.errors import FolderError
-from simquery.indexer.candidates import VANISHED, Candidate, candidate, check_folder, is_folder, is_gone, scan
+from simquery.indexer.evidence import EvidenceFile, check_folder, inspect, is_folder, is_gone, scan
 from simquery.paths import display_path
+from simquery.pictures.files import VANISHED
 
 __all__ = ["BURST", "SETTLE_SECONDS", "Change", "Watcher"]
 
@@ -62,7 +63,7 @@ logger = logging.getLogger(__name__)
 class Change:
     """What has happened: files that have become complete, and paths (of files or folders) that are gone."""
 
-    files: list[Candidate]
+    files: list[EvidenceFile]
     gone: list[Path]
 
 
@@ -97,7 +98,7 @@ class Watcher(FileSystemEventHandler):
         self._touched: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._events = 0
-        self._seen: dict[Path, Candidate] = {}
+        self._seen: dict[Path, EvidenceFile] = {}
         self._next_poll = 0.0
 
     def __enter__(self) -> Self:
@@ -160,7 +161,7 @@ class Watcher(FileSystemEventHandler):
             for path in self._new_paths(self._until_next(settling)):
                 if is_gone(path):
                     gone[path] = None
-                for file in scan(path) if is_folder(path) else [candidate(path)]:
+                for file in scan(path) if is_folder(path) else [inspect(path)]:
                     settling[file.path] = _Settling(file, time.monotonic() + self._settle_seconds)
             self._check_folders()
             ready = list(self._settled(settling))
@@ -203,12 +204,12 @@ class Watcher(FileSystemEventHandler):
         self._next_poll = time.monotonic() + (self._poll_seconds or 0.0)
         return changed
 
-    def _settled(self, settling: dict[Path, "_Settling"]) -> Iterator[Candidate]:
+    def _settled(self, settling: dict[Path, "_Settling"]) -> Iterator[EvidenceFile]:
         now = time.monotonic()
         for path, waiting in list(settling.items()):
             if waiting.due > now:
                 continue
-            current = candidate(path)
+            current = inspect(path)
             if current.unreadable == VANISHED:
                 del settling[path]
                 logger.debug("'%s' is gone again", display_path(path))
@@ -227,5 +228,5 @@ class Watcher(FileSystemEventHandler):
 
 @dataclass(frozen=True)
 class _Settling:
-    seen: Candidate
+    seen: EvidenceFile
     due: float

@@ -8,7 +8,7 @@
         print(hit.rank, hit.distance, hit.paths)
 """
 
-from simquery.query.augmentation import Augmentation, variants
+from simquery.pictures.augmentation import Augmentation, variants
 from simquery.query.example import MAX_VECTORS, Combine, Example
 from simquery.query.filters import Filters, Place
 from simquery.query.formats import FORMATS, ranking_table

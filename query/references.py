@@ -12,10 +12,11 @@ from elasticsearch import Elasticsearch, NotFoundError
 from numpy.typing import NDArray
 
 from simquery.embedders import Embedder, Pixels, is_usable
-from simquery.embedders.pictures import decode, open_evidence, sha256_of
 from simquery.errors import PictureError, SchemaError
 from simquery.paths import display_path, real_path
-from simquery.query.augmentation import Augmentation, variants
+from simquery.pictures.augmentation import Augmentation, variants
+from simquery.pictures.decoding import decode
+from simquery.pictures.files import open_evidence, sha256_of
 from simquery.query.ranking import Reference
 
 __all__ = ["ReferenceReader"]

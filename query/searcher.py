@@ -14,7 +14,7 @@ from simquery.distances import distance_of_score
 from simquery.embedders import Embedder
 from simquery.errors import CaseError, ClusterError, QueryError
 from simquery.mappings import embedding_facts, images_index
-from simquery.query.augmentation import Augmentation
+from simquery.pictures.augmentation import Augmentation
 from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
 from simquery.query.references import ReferenceReader
 from simquery.query.requests import FACTS, MAX_CANDIDATES, approximate_search, exact_search, following, in_point

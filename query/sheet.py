@@ -4,9 +4,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from simquery.embedders.thumbnails import read_small
 from simquery.errors import PictureError
 from simquery.paths import real_path
+from simquery.pictures.thumbnails import read_small
 from simquery.query.ranking import Ranking
 
 __all__ = ["contact_sheet"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from simquery.errors import WeightsError
 Arrays = dict[str, NDArray[Any]]
 
 PATH = Path(__file__).with_name("weights.npz")
-RECORD = Path(__file__).with_name("record.json")
-"""What the training wrote down, the SHA-256 of its weights among it."""
+CHECKSUM_SUFFIX = ".sha256"
+"""Beside the weights lies a file with this suffix that holds their SHA-256, as `sha256sum` writes it."""
 
 _LEVELS = 127
 
@@ -45,15 +44,17 @@ def quantise(kernel: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32
 
 
 def save(convolutions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: Path) -> str:
-    """Write (kernel, bias) of every convolution to `path`; the SHA-256 of the file is returned."""
+    """Write (kernel, bias) of every convolution to `path`, its checksum beside it, and return the SHA-256."""
     arrays: Arrays = {}
     for name, (kernel, bias) in convolutions.items():
         arrays[f"{name}.kernel"], arrays[f"{name}.scale"] = quantise(kernel)
         arrays[f"{name}.bias"] = bias.astype(np.float32)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     path.write_bytes(buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    _checksum_file(path).write_text(f"{digest}  {path.name}\n", "utf-8")
+    return digest
 
 
 def fill(model: Any, content: bytes) -> None:
@@ -65,15 +66,13 @@ def fill(model: Any, content: bytes) -> None:
                 layer.set_weights([kernel, arrays[f"{layer.name}.bias"]])
 
 
-def load(path: Path = PATH, record: Path = RECORD) -> Any:
+def load(path: Path = PATH) -> Any:
     """The trained network.
 
     Parameters
     ----------
     path
-        The weights.
-    record
-        The record of the training that made them.
+        The weights, with their checksum beside them.
 
     Returns
     -------
@@ -83,12 +82,16 @@ def load(path: Path = PATH, record: Path = RECORD) -> Any:
     Raises
     ------
     WeightsError
-        When the weights are not those of the record.
+        When the weights do not have the SHA-256 beside them.
     """
     content = path.read_bytes()
-    expected = json.loads(record.read_text("utf-8"))["weights"]["sha256"]
+    expected = _checksum_file(path).read_text("utf-8").split()[0]
     if hashlib.sha256(content).hexdigest() != expected:
-        raise WeightsError(f"'{path}' is damaged: its SHA-256 is not that of its record. Install simquery again.")
+        raise WeightsError(f"'{path}' is damaged: its SHA-256 is not the one stored beside it. Install simquery again.")
     model = network.build()
     fill(model, content)
     return model
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_name(path.name + CHECKSUM_SUFFIX)

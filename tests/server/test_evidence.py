@@ -27,12 +27,23 @@ from pydantic import AnyHttpUrl
 from simquery.cli.main import cli
 from simquery.cluster import connect
 from simquery.embedders import build_embedder
-from simquery.embedders.formats import decoded_formats
 from simquery.errors import ClusterError, SchemaError
-from simquery.indexer import Candidate, Counts, Details, Indexer, Selection, Verifier, check_folders, images, run, scan
+from simquery.indexer import (
+    Counts,
+    Details,
+    EvidenceFile,
+    Indexer,
+    Selection,
+    Verifier,
+    check_folders,
+    images,
+    run,
+    scan,
+)
 from simquery.indexer.ledger import Ledger
 from simquery.indexer.reading import hash_file
 from simquery.mappings import files_index, images_index
+from simquery.pictures.formats import decoded_formats
 from simquery.settings import Settings
 from tests.conftest import save_picture
 from tests.plain import Mean, Wide
@@ -230,7 +241,7 @@ def test_several_models_share_one_reading(
     Image.new("RGB", (20, 20)).save(tmp_path / "dark.png")
     hashed = []
 
-    def hash_and_count(candidate: Candidate, stopped: Callable[[], bool]) -> object:
+    def hash_and_count(candidate: EvidenceFile, stopped: Callable[[], bool]) -> object:
         hashed.append(candidate)
         return hash_file(candidate, stopped)
 
@@ -350,7 +361,7 @@ def waiting() -> Iterator[threading.Event]:
             if "waiting for it" in record.getMessage():
                 event.set()
 
-    logger, listener = logging.getLogger("simquery.indexer.writing"), Listener()
+    logger, listener = logging.getLogger("simquery.cluster.waiting"), Listener()
     logger.addHandler(listener)
     yield event
     logger.removeHandler(listener)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from simquery.embedders import Embedder, Features, Pixels
 from simquery.errors import ClusterError
-from simquery.indexer import Candidate, Counts, Indexer, run, scan
+from simquery.indexer import Counts, EvidenceFile, Indexer, run, scan
 from simquery.indexer.reading import hash_file
 from simquery.mappings import files_index, images_index
 from simquery.paths import real_path
@@ -165,7 +165,7 @@ def test_a_copy_that_vanishes_does_not_take_the_others_along(
     first = save_picture(tmp_path / "a.png", 1)
     shutil.copy(first, tmp_path / "b.png")
 
-    def hash_then_vanish(candidate: Candidate, stopped: Callable[[], bool]) -> object:
+    def hash_then_vanish(candidate: EvidenceFile, stopped: Callable[[], bool]) -> object:
         digests = hash_file(candidate, stopped)
         if candidate.path == first:
             first.unlink()  # after it was hashed, before it is decoded
@@ -371,5 +371,5 @@ def test_an_empty_folder_is_no_error(index: Index, tmp_path: Path) -> None:
 
 def test_candidates_may_come_from_anywhere(client: Elasticsearch, case: str, embedder: Embedder) -> None:
     indexer = Indexer(client, case, embedder)
-    indexer.index([Candidate(Path("/nowhere/a.png"))], lambda _: None)
+    indexer.index([EvidenceFile(Path("/nowhere/a.png"))], lambda _: None)
     assert counted(indexer.counts) == {"unreadable": 1}

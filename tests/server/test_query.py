@@ -18,7 +18,7 @@ from simquery.errors import CaseError, PictureError, QueryError, SchemaError
 from simquery.indexer import Counts
 from simquery.mappings import open_images_index, store_candidates
 from simquery.query import Augmentation, Combine, Filters, Mode, Place, Query, Reference, Searcher
-from simquery.query.recall import measure_recall, sampled_references, sufficient
+from simquery.query.approximation import measure_recall, sampled_references, sufficient
 from tests.conftest import save_picture
 from tests.server.conftest import MODEL
 from tests.server.vectors import DIMS, features, never, ranked, references, store

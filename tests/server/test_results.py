@@ -13,10 +13,10 @@ from PIL import Image
 
 from simquery.distances import DISTANCES
 from simquery.embedders import Embedder
-from simquery.embedders.thumbnails import THUMBNAIL_BYTES
 from simquery.errors import ClusterError
 from simquery.indexer import Counts
 from simquery.mappings import images_index, results_index
+from simquery.pictures.thumbnails import THUMBNAIL_BYTES
 from simquery.query import Query, Ranking, Searcher
 from simquery.query.results import save_ranking
 from tests.conftest import save_picture

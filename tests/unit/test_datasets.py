@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from simquery.errors import DatasetError, FolderError
-from simquery.evaluation.dataset import Dataset, Omission, Picture, read_dataset
-from simquery.evaluation.queries import draw_queries
+from simquery.evaluation.dataset import Dataset, LabelledPicture, Omission, read_dataset
+from simquery.evaluation.topics import draw_topics
 from tests.conftest import save_picture
 
 
@@ -22,7 +22,9 @@ def classes(folder: Path, **counts: int) -> Path:
 def made(**counts: int) -> Dataset:
     """A data set without files."""
     names = [(label, f"{label}{number}") for label, count in counts.items() for number in range(count)]
-    return Dataset("made", tuple(Picture(f"{name:0>64}", Path(name), (name,), (label,)) for label, name in names))
+    return Dataset(
+        "made", tuple(LabelledPicture(f"{name:0>64}", Path(name), (name,), (label,)) for label, name in names)
+    )
 
 
 def test_a_folder_of_class_folders(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_the_same_content_is_one_picture_and_of_two_classes_when_it_lies_in_both
     (shared,) = data.shared
     assert (shared.paths, shared.labels) == (("cats/1.png", "dogs/cat.png"), ("cats", "dogs"))
     assert {label: len(rows) for label, rows in data.members.items()} == {"cats": 3, "dogs": 4}
-    drawn = {data.pictures[query.reference].sha256 for query in draw_queries(data, 100, 0)}
+    drawn = {data.pictures[query.reference].sha256 for query in draw_topics(data, 100, 0)}
     assert drawn == {picture.sha256 for picture in data.pictures} - {shared.sha256}
 
 
@@ -109,7 +111,7 @@ def test_data_sets_that_nothing_can_be_judged_by_are_refused(tmp_path: Path) -> 
 
 def test_one_class_among_distractors_can_be_judged() -> None:
     data = dataclasses.replace(made(cats=3, others=9), distractors=frozenset({"others"})).checked()
-    assert {query.label for query in draw_queries(data, 100, 0)} == {"cats"}
+    assert {query.label for query in draw_topics(data, 100, 0)} == {"cats"}
 
 
 def test_a_picture_without_a_vector_leaves_the_data_set_with_its_reason() -> None:
@@ -133,7 +135,7 @@ def test_the_fingerprint_is_that_of_contents_and_classes(tmp_path: Path) -> None
 def test_every_class_gives_a_reference_before_one_gives_two() -> None:
     data = made(cats=20, dogs=2, owls=5, hermit=1)
     for count, expected in ((2, 2), (3, 3), (6, 6), (100, 27)):
-        labels = [query.label for query in draw_queries(data, count, 4)]
+        labels = [query.label for query in draw_topics(data, count, 4)]
         assert len(labels) == expected
         assert "hermit" not in labels  # nothing would be left to find
         most = max(labels.count(label) for label in labels)
@@ -142,15 +144,15 @@ def test_every_class_gives_a_reference_before_one_gives_two() -> None:
 
 def test_the_seed_alone_decides_and_other_classes_change_nothing() -> None:
     data, more = made(cats=20, dogs=20), made(cats=20, dogs=20, owls=20)
-    first = [query.reference for query in draw_queries(data, 10, 1)]
-    assert first == [query.reference for query in draw_queries(data, 10, 1)]
-    assert first != [query.reference for query in draw_queries(data, 10, 2)]
-    assert first == [query.reference for query in draw_queries(more, 15, 1) if query.label != "owls"]
+    first = [query.reference for query in draw_topics(data, 10, 1)]
+    assert first == [query.reference for query in draw_topics(data, 10, 1)]
+    assert first != [query.reference for query in draw_topics(data, 10, 2)]
+    assert first == [query.reference for query in draw_topics(more, 15, 1) if query.label != "owls"]
 
 
 def test_companions_are_of_the_class_and_leave_something_to_find() -> None:
     data = made(cats=8, dogs=5, owls=6)
-    queries = draw_queries(data, 100, 0, several=5)
+    queries = draw_topics(data, 100, 0, several=5)
     for query in queries:
         if query.label == "dogs":  # five references of five pictures would leave none
             assert query.companions == ()
@@ -158,4 +160,4 @@ def test_companions_are_of_the_class_and_leave_something_to_find() -> None:
         rows = {query.reference, *query.companions}
         assert len(rows) == 5
         assert rows < set(data.members[query.label].tolist())
-    assert [query.reference for query in queries] == [query.reference for query in draw_queries(data, 100, 0)]
+    assert [query.reference for query in queries] == [query.reference for query in draw_topics(data, 100, 0)]

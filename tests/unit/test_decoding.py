@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simquery.embedders.pictures import NotAPictureError, UnreadError
 from simquery.errors import PictureError, SimqueryError
-from simquery.indexer import decoding
-from simquery.indexer.candidates import Candidate, candidate
-from simquery.indexer.decoding import Decoders
+from simquery.pictures import decoders as decoding
+from simquery.pictures.decoders import Decoders
+from simquery.pictures.decoding import NotAPictureError, UnreadError
+from simquery.pictures.files import FileState
 from tests.conftest import pixels, save_picture
 
 
@@ -33,7 +33,7 @@ def room() -> list[np.ndarray]:
 
 def decoded(decoders: Decoders, path: Path, **options: bool) -> tuple[dict[str, Any], list[np.ndarray]]:
     arrays = room()
-    outcome = decoders.decode(candidate(path), arrays, **options)
+    outcome = decoders.decode(path, arrays, **options)
     assert isinstance(outcome, dict), outcome
     return outcome, arrays
 
@@ -50,8 +50,8 @@ def test_errors_keep_their_kind(decoders: Decoders, tmp_path: Path) -> None:
     (tmp_path / "broken").write_bytes(save_picture(tmp_path / "changed.png").read_bytes()[:60])
     kinds = {"text": NotAPictureError, "broken": PictureError, "nowhere": UnreadError}
     for name, kind in kinds.items():
-        assert type(decoders.decode(candidate(tmp_path / name), room())) is kind
-    assert type(decoders.decode(Candidate(tmp_path / "changed.png", 1, 1), room())) is UnreadError
+        assert type(decoders.decode(tmp_path / name, room())) is kind
+    assert type(decoders.decode(tmp_path / "changed.png", room(), state=FileState(1, 1))) is UnreadError
 
 
 def test_a_name_that_is_not_utf8_is_decoded(decoders: Decoders, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_decoder_that_dies_costs_one_picture(
     decoded(decoders, path)
     (process,) = decoders._running
     process._process.send_signal(number)
-    outcome = decoders.decode(candidate(path), room())
+    outcome = decoders.decode(path, room())
     assert type(outcome) is kind
     with pytest.raises(kind, match=reason):
         raise outcome
@@ -87,14 +87,14 @@ def test_a_picture_that_takes_too_long_is_given_up(
 ) -> None:
     """A real limit, made short, and a real picture that needs longer."""
     Image.new("L", (13_000, 13_000)).save(tmp_path / "slow.png")
-    short = "import simquery.indexer.decoder as d; d.CPU_SECONDS = 0.05; d.main(d.Connection({}), {}, {})"
+    short = "import simquery.pictures.decoder as d; d.CPU_SECONDS = 0.05; d.main(d.Connection({}), {}, {})"
     start = decoding.decoder_command
 
     def impatient(*descriptors: int) -> list[str]:
         return [*start(*descriptors)[:2], "-c", short.format(*descriptors)]
 
     monkeypatch.setattr(decoding, "decoder_command", impatient)
-    outcome = decoders.decode(candidate(tmp_path / "slow.png"), room())
+    outcome = decoders.decode(tmp_path / "slow.png", room())
     with pytest.raises(PictureError, match="takes a processor longer"):
         raise outcome if isinstance(outcome, PictureError) else AssertionError(outcome)
 
@@ -138,4 +138,4 @@ def test_a_decoder_that_cannot_start_ends_the_run_and_blames_no_picture(
 ) -> None:
     monkeypatch.setattr(decoding, "decoder_command", lambda *_: [sys.executable, "-c", "raise SystemExit(1)"])
     with pytest.raises(SimqueryError, match="cannot be started"):
-        decoders.decode(candidate(save_picture(tmp_path / "a.png")), room())
+        decoders.decode(save_picture(tmp_path / "a.png"), room())

@@ -15,7 +15,7 @@ from simquery.distances import DISTANCES
 from simquery.embedders import Features, Pixels
 from simquery.errors import DatasetError, EmbedderError, SettingsError
 from simquery.evaluation import embeddings, figures
-from simquery.evaluation.augmentation import AUGMENTATIONS, augmented
+from simquery.evaluation.augmented import AUGMENTATIONS, augmented
 from simquery.evaluation.dataset import read_dataset
 from simquery.evaluation.embeddings import VectorCache, embed_dataset
 from simquery.evaluation.figures import draw_figures

@@ -7,10 +7,11 @@ import pytest
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from simquery.embedders.formats import decoded_formats
-from simquery.embedders.pictures import load_picture, open_evidence
-from simquery.embedders.thumbnails import THUMBNAIL_BYTES
-from simquery.indexer.facts import camera, described, location, taken_at
+from simquery.pictures.decoding import load_picture
+from simquery.pictures.facts import camera, described, location, taken_at
+from simquery.pictures.files import open_evidence
+from simquery.pictures.formats import decoded_formats
+from simquery.pictures.thumbnails import THUMBNAIL_BYTES
 from tests.conftest import pixels, save_picture
 
 

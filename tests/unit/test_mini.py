@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -11,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from simquery.embedders import build_embedder
-from simquery.embedders.mini import mini_embedder, network, train, views, weights
+from simquery.embedders.mini import mini_embedder, network, weights
 from simquery.errors import WeightsError
 from simquery.settings import load_settings
 from tests.conftest import pixels, save_picture
+from training import train, views
 
 HEIGHT, WIDTH = network.INPUT_SIZE
 PICTURES = np.stack([pixels(seed, HEIGHT, WIDTH) for seed in range(6)])
@@ -51,7 +53,7 @@ def test_different_pictures_have_different_embeddings_and_a_darker_copy_is_neare
 
 
 def test_the_weights_are_those_of_the_record_and_the_card() -> None:
-    record = json.loads(weights.RECORD.read_text())
+    record = json.loads(Path(train.__file__).with_name("record.json").read_text())
     assert record["weights"]["bytes"] == weights.PATH.stat().st_size <= 4_000_000
     assert record["weights"]["sha256"] in weights.PATH.with_name("CARD.md").read_text()
     assert record["network"]["dims"] == network.DIMS
@@ -62,6 +64,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     content = bytearray(weights.PATH.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "weights.npz").write_bytes(content)
+    shutil.copy(weights.PATH.with_name("weights.npz.sha256"), tmp_path)
     with pytest.raises(WeightsError, match="is damaged"):
         weights.load(tmp_path / "weights.npz")
 
@@ -138,7 +141,7 @@ def test_a_training_that_was_cut_off_goes_on_and_ends_where_it_would_have(
 
     directions = [[point["direction"] for point in record["curve"]] for record in (whole, resumed)]
     assert directions[1] == pytest.approx(directions[0], rel=1e-2)
-    model = weights.load(tmp_path / "resumed" / "weights.npz", tmp_path / "resumed" / "record.json")
+    model = weights.load(tmp_path / "resumed" / "weights.npz")
     assert np.asarray(model(PICTURES.astype(np.float32))).shape == (6, network.DIMS)
 
 

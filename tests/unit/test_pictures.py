@@ -10,18 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
-from simquery.embedders.formats import decoded_formats
-from simquery.embedders.pictures import (
-    MAX_PIXELS,
-    NotAPictureError,
-    PictureFacts,
-    decode,
-    digests_of,
-    load_picture,
-    open_evidence,
-    sha256_of,
-)
 from simquery.errors import PictureError
+from simquery.pictures.decoding import MAX_PIXELS, NotAPictureError, PictureFacts, decode, load_picture
+from simquery.pictures.files import digests_of, open_evidence, sha256_of
+from simquery.pictures.formats import decoded_formats
 from tests.conftest import pixels, save_picture
 
 

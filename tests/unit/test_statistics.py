@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from simquery.evaluation.statistics import Comparison, compare, confidence_interval, verdict
+from simquery.evaluation.statistics import Comparison, compare, conclusion, confidence_interval
 
 EACH = [str(number) for number in range(40)]
 
@@ -77,7 +77,7 @@ def test_the_verdict_says_who_beats_whom_and_who_is_not_told_apart() -> None:
         Comparison("cosine", "modified", 0.004, 0.21),
         Comparison("manhattan", "modified", 0.055, 0.0004),
     ]
-    assert verdict(candidates, comparisons, measure="nAUIRC", higher_is_better=False) == [
+    assert conclusion(candidates, comparisons, measure="nAUIRC", higher_is_better=False) == [
         "Mean nAUIRC (lower is better): modified 0.0220, cosine 0.0260, manhattan 0.0770.",
         "modified beats manhattan (p < 0.001).",
         "cosine beats manhattan (p < 0.001).",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simquery.embedders.thumbnails import THUMBNAIL_BYTES, blurred, read_thumbnail, thumbnail
 from simquery.errors import PictureError
+from simquery.pictures.thumbnails import THUMBNAIL_BYTES, blurred, read_thumbnail, thumbnail
 from tests.conftest import save_picture
 
 

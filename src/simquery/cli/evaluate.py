@@ -15,6 +15,7 @@ from simquery.cli.options import OUTPUT, TO_PEOPLE, command, json_option, open_c
 from simquery.distances import DISTANCES, find_distance
 from simquery.embedders import Features, check_model_name
 from simquery.errors import ClusterUnreachableError
+from simquery.evaluation.conclusions import main_measure, reach_conclusions
 from simquery.evaluation.console import class_rows, several_table, summary_table, timing_table
 from simquery.evaluation.dataset import Dataset, read_dataset
 from simquery.evaluation.documents import store
@@ -26,7 +27,6 @@ from simquery.evaluation.run import evaluate as evaluate_dataset
 from simquery.evaluation.tables import class_measures, class_table, summarise
 from simquery.evaluation.times import Timing, time_elasticsearch, time_network, time_numpy
 from simquery.evaluation.trec import RunWriter
-from simquery.evaluation.verdicts import main_measure, reach_verdicts
 from simquery.settings import Settings
 
 __all__ = ["evaluate"]
@@ -255,13 +255,13 @@ def _report(
 ) -> None:
     results, manifest = evaluation.results, evaluation.manifest
     summaries = summarise(results, protocol.seed)
-    verdicts = reach_verdicts(results, protocol.seed)
+    conclusions = reach_conclusions(results, protocol.seed)
     classes = [class_table(results, measure) for measure in class_measures(results.measures)]
     if as_json:
         document: dict[str, Any] = {
             "run": manifest["run"],
             "summary": [asdict(each) for each in summaries],
-            "verdicts": [asdict(each) for each in verdicts],
+            "verdicts": [asdict(each) for each in conclusions],
             "times": [asdict(each) for each in timings],
         }
         if per_class:
@@ -275,15 +275,15 @@ def _report(
             OUTPUT.print(class_rows(rows))
         if timings:
             OUTPUT.print(timing_table(timings))
-        for verdict in verdicts:
-            OUTPUT.print(f"{verdict.title}. {' '.join(verdict.sentences)}", highlight=False)
+        for conclusion in conclusions:
+            OUTPUT.print(f"{conclusion.title}. {' '.join(conclusion.sentences)}", highlight=False)
     page = write_report(
         out or free_folder(f"evaluation-{manifest['run']}"),
         results,
         manifest,
         summaries=summaries,
         classes=[row for rows in classes for row in rows],
-        verdicts=verdicts,
+        conclusions=conclusions,
         timings=timings,
         figures=draw_figures(results, timings) if can_draw() else (),
     )

@@ -24,7 +24,7 @@ from rich.progress import (
 
 from simquery.cli.options import TO_PEOPLE, command, json_option, open_cluster, say
 from simquery.embedders import Embedder, build_embedder
-from simquery.indexer import Candidate, Counts, Details, Indexer, Selection, Watcher, check_folders, scan
+from simquery.indexer import Counts, Details, EvidenceFile, Indexer, Selection, Watcher, check_folders, scan
 from simquery.paths import display_path
 from simquery.settings import Settings
 
@@ -148,7 +148,7 @@ def _indexer(client: Elasticsearch, settings: Settings, details: Details, precis
     )
 
 
-def _all_files(folders: Iterable[Path]) -> Iterator[Candidate]:
+def _all_files(folders: Iterable[Path]) -> Iterator[EvidenceFile]:
     for folder in folders:
         yield from scan(folder)
 

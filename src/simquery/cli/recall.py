@@ -13,7 +13,7 @@ from simquery.embedders import build_embedder, check_model_name
 from simquery.errors import QueryError
 from simquery.mappings import store_candidates
 from simquery.query import Searcher
-from simquery.query.recall import Recall, measure_recall, sampled_references, sufficient
+from simquery.query.approximation import Approximation, measure_recall, sampled_references, sufficient
 from simquery.settings import Settings
 
 __all__ = ["recall"]
@@ -59,7 +59,7 @@ def recall(
         graph = searcher.embedding.similarity
         distances = [find_distance(name) for name in names] or [d for d in DISTANCES.values() if d.graph == graph]
         references = sampled_references(client, searcher, sample)
-        found: dict[str, list[Recall]] = {}
+        found: dict[str, list[Approximation]] = {}
         with Progress(console=TO_PEOPLE, transient=True) as progress:
             task = progress.add_task("references", total=len(distances) * len(references))
             for distance in distances:
@@ -88,7 +88,7 @@ def recall(
         )
 
 
-def _print(found: dict[str, list[Recall]], k: int, references: int) -> None:
+def _print(found: dict[str, list[Approximation]], k: int, references: int) -> None:
     table = Table(box=box.SIMPLE_HEAD, caption=f"{references} references, k = {k}", caption_justify="left")
     for column in ("distance", "candidates", "recall", "least recall", "approximate ms", "exact ms", "ratio"):
         table.add_column(column, justify="left" if column == "distance" else "right")

@@ -15,11 +15,11 @@ from simquery.mappings import images_index
 from simquery.query.ranking import Mode, Query, Ranking, Reference
 from simquery.query.searcher import Searcher
 
-__all__ = ["Recall", "measure_recall", "sampled_references", "sufficient"]
+__all__ = ["Approximation", "measure_recall", "sampled_references", "sufficient"]
 
 
 @dataclass(frozen=True)
-class Recall:
+class Approximation:
     """What a number of candidates gives.
 
     ``recall`` is the mean and ``least`` the smallest share of the exact hits that the approximate query returns, over
@@ -55,7 +55,7 @@ def measure_recall(
     k: int,
     candidates: Sequence[int],
     progress: Callable[[], object] = lambda: None,
-) -> list[Recall]:
+) -> list[Approximation]:
     """Compare approximate with exact queries, reference by reference.
 
     Parameters
@@ -83,12 +83,12 @@ def measure_recall(
             shares[number].append(_shared(exact, approximate))
         progress()
     return [
-        Recall(number, fmean(shares[number]), min(shares[number]), median(times[number]), median(times[None]))
+        Approximation(number, fmean(shares[number]), min(shares[number]), median(times[number]), median(times[None]))
         for number in candidates
     ]
 
 
-def sufficient(rows: Sequence[Recall], share: float) -> int | None:
+def sufficient(rows: Sequence[Approximation], share: float) -> int | None:
     """Smallest number of candidates whose recall reaches a share; None where none does."""
     return min((row.candidates for row in rows if row.recall >= share), default=None)
 

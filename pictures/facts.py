@@ -13,8 +13,8 @@ from typing import Any
 import imagehash
 from PIL import ExifTags, Image
 
-from simquery.embedders.pictures import Picture
-from simquery.embedders.thumbnails import thumbnail
+from simquery.pictures.decoding import Picture
+from simquery.pictures.thumbnails import thumbnail
 
 __all__ = ["camera", "described", "location", "taken_at"]
 

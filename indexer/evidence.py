@@ -8,14 +8,13 @@ from pathlib import Path
 
 from simquery.errors import FolderError
 from simquery.paths import display_path
+from simquery.pictures.files import VANISHED, FileState
 
-__all__ = ["VANISHED", "Candidate", "candidate", "check_folder", "check_folders", "is_folder", "is_gone", "scan"]
-
-VANISHED = "vanished before it could be read"
+__all__ = ["EvidenceFile", "check_folder", "check_folders", "inspect", "is_folder", "is_gone", "scan"]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EvidenceFile:
     """A path in an evidence folder, as it was when it was seen.
 
     Attributes
@@ -40,6 +39,11 @@ class Candidate:
     unreadable: str | None = None
     skipped: str | None = None
     rule: str | None = None
+
+    @property
+    def state(self) -> FileState:
+        """What tells a changed file from this one."""
+        return FileState(self.size, self.mtime_ns)
 
 
 def check_folder(folder: Path) -> Path:
@@ -74,7 +78,7 @@ def check_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(path for path in checked if not any(other in path.parents for other in checked))
 
 
-def scan(folder: Path) -> Iterator[Candidate]:
+def scan(folder: Path) -> Iterator[EvidenceFile]:
     """Walk a folder depth-first, in the order of the names: the same folder gives the same sequence.
 
     Symbolic links are reported and not followed: they may lead out of the evidence, or in circles.
@@ -83,13 +87,13 @@ def scan(folder: Path) -> Iterator[Candidate]:
     while waiting:
         path = waiting.pop()
         if path is not folder and not is_folder(path):
-            yield candidate(path)
+            yield inspect(path)
             continue
         try:
             with os.scandir(path) as entries:
                 names = sorted((os.fsencode(entry.name) for entry in entries), reverse=True)
         except OSError as error:
-            yield Candidate(path, unreadable=f"the folder cannot be listed: {error.strerror}")
+            yield EvidenceFile(path, unreadable=f"the folder cannot be listed: {error.strerror}")
         else:
             waiting.extend(path / os.fsdecode(name) for name in names)
 
@@ -113,17 +117,17 @@ def is_gone(path: Path) -> bool:
     return False
 
 
-def candidate(path: Path) -> Candidate:
+def inspect(path: Path) -> EvidenceFile:
     """Look at one path that is not a folder."""
     try:
         facts = path.lstat()
     except FileNotFoundError:
-        return Candidate(path, unreadable=VANISHED)
+        return EvidenceFile(path, unreadable=VANISHED)
     except OSError as error:
-        return Candidate(path, unreadable=f"cannot be looked at: {error.strerror}")
+        return EvidenceFile(path, unreadable=f"cannot be looked at: {error.strerror}")
     skipped = None
     if stat.S_ISLNK(facts.st_mode):
         skipped = "a symbolic link"
     elif not stat.S_ISREG(facts.st_mode):
         skipped = "not a regular file"
-    return Candidate(path, facts.st_size, facts.st_mtime_ns, skipped=skipped)
+    return EvidenceFile(path, facts.st_size, facts.st_mtime_ns, skipped=skipped)

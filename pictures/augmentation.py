@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 from PIL import Image
 
-from simquery.embedders import Pixels
+from simquery.pictures.pixels import Pixels
 
 __all__ = ["Augmentation", "variants"]
 

@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from simquery.embedders import Embedder, Features, Pixels, is_usable
-from simquery.embedders.pictures import decode, open_evidence
-from simquery.evaluation.dataset import Picture
+from simquery.evaluation.dataset import LabelledPicture
 from simquery.evaluation.embeddings import VectorCache, embed_in_batches
+from simquery.pictures.decoding import decode
+from simquery.pictures.files import open_evidence
 
 __all__ = ["AUGMENTATIONS", "augmented", "embed_augmented"]
 
@@ -65,7 +66,7 @@ def augmented(file: Path, name: str) -> bytes:
     return AUGMENTATIONS[name](Image.fromarray(pixels))
 
 
-def embed_augmented(pictures: Sequence[Picture], name: str, embedder: Embedder, cache: VectorCache) -> Features:
+def embed_augmented(pictures: Sequence[LabelledPicture], name: str, embedder: Embedder, cache: VectorCache) -> Features:
     """Vectors of augmented pictures, float32 (n, dims), by way of the cache; NaN where there is none."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         files = list(pool.map(lambda picture: augmented(picture.file, name), pictures))

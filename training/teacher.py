@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simquery.embedders.mini.views import Photos, look
+from training.views import Photos, look
 
 Floats = NDArray[np.float32]
 Forward = Callable[[NDArray[np.uint8]], Floats]

@@ -12,14 +12,15 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from multiprocessing.connection import Pipe
+from pathlib import Path
 from typing import Any
 
-from simquery.embedders.embedder import Pixels
-from simquery.embedders.pictures import NotAPictureError, UnreadError
 from simquery.errors import PictureError, SimqueryError
-from simquery.indexer.candidates import Candidate
-from simquery.indexer.decoder import CPU_SECONDS, SECONDS
 from simquery.paths import display_path
+from simquery.pictures.decoder import CPU_SECONDS, SECONDS
+from simquery.pictures.decoding import NotAPictureError, UnreadError
+from simquery.pictures.files import FileState
+from simquery.pictures.pixels import Pixels
 
 __all__ = ["Decoders", "decoder_command", "shared_decoders"]
 
@@ -48,16 +49,18 @@ class Decoders:
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
 
     def decode(
-        self, candidate: Candidate, into: Sequence[Pixels], *, thumbnail: bool = False
+        self, path: Path, into: Sequence[Pixels], *, state: FileState | None = None, thumbnail: bool = False
     ) -> dict[str, Any] | PictureError:
         """Decode one picture; may be called from several threads.
 
         Parameters
         ----------
-        candidate
+        path
             The file.
         into
             Arrays of shape (height, width, 3) that get its pixels, each at its own size.
+        state
+            The file must still be as it was seen; None: as it is now.
         thumbnail
             Whether its document gets a thumbnail.
 
@@ -77,14 +80,14 @@ class Decoders:
             if process is None:
                 process = _Process(self._lock.fileno())
                 self._running.add(process)
-            return _ask(process, candidate, into, thumbnail=thumbnail)
+            return _ask(process, path, into, state=state, thumbnail=thumbnail)
         except (EOFError, OSError) as error:
             if process is None:
                 raise
             self._running.discard(process)
             failure = process.failure(timed_out=isinstance(error, TimeoutError))
             process = None
-            logger.info("'%s': %s", display_path(candidate.path), failure)
+            logger.info("'%s': %s", display_path(path), failure)
             return failure
         finally:
             self._idle.put(process)
@@ -105,12 +108,11 @@ def shared_decoders() -> Decoders:
 
 
 def _ask(
-    process: "_Process", candidate: Candidate, into: Sequence[Pixels], *, thumbnail: bool
+    process: "_Process", path: Path, into: Sequence[Pixels], *, state: FileState | None, thumbnail: bool
 ) -> dict[str, Any] | PictureError:
     request = {
-        "path": str(candidate.path),
-        "size": candidate.size,
-        "mtime_ns": candidate.mtime_ns,
+        "path": str(path),
+        "state": state and [state.size, state.mtime_ns],
         "sizes": [values.shape[:2] for values in into],
         "thumbnail": thumbnail,
     }
@@ -124,9 +126,9 @@ def _ask(
 
 
 def decoder_command(*descriptors: int) -> list[str]:
-    """What starts a decoder with the descriptors that `simquery.indexer.decoder.main` takes."""
+    """What starts a decoder with the descriptors that `simquery.pictures.decoder.main` takes."""
     # -P: the current folder may be evidence, and must not be searched for modules.
-    return [sys.executable, "-P", "-m", "simquery.indexer.decoder", *map(str, descriptors)]
+    return [sys.executable, "-P", "-m", "simquery.pictures.decoder", *map(str, descriptors)]
 
 
 class _Process:
@@ -147,7 +149,7 @@ class _Process:
         except (EOFError, OSError) as error:
             self.end()
             raise SimqueryError(
-                "A process to decode in cannot be started: 'python -m simquery.indexer.decoder 0 1 2' says why."
+                "A process to decode in cannot be started: 'python -m simquery.pictures.decoder 0 1 2' says why."
             ) from error
 
     def send(self, content: bytes) -> None:

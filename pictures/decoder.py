@@ -1,4 +1,4 @@
-"""The process in which evidence is decoded, started by `simquery.indexer.decoding`: hostile files cannot harm the run.
+"""The process in which evidence is decoded, started by `simquery.pictures.decoders`: hostile files cannot harm the run.
 
 It speaks JSON over one connection and ends with it; pixels go through memory that it shares with the run. A picture
 that takes too long, or more memory than there is for one, ends the process, and nothing else.
@@ -17,12 +17,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from simquery.embedders.embedder import Pixels
-from simquery.embedders.pictures import UnreadError, decode_picture, open_evidence
 from simquery.errors import PictureError
-from simquery.indexer.candidates import Candidate
-from simquery.indexer.facts import described
-from simquery.indexer.reading import CHANGED, has_changed, unread_reason
+from simquery.pictures.decoding import UnreadError, decode_picture
+from simquery.pictures.facts import described
+from simquery.pictures.files import CHANGED, FileState, has_changed, open_evidence, unread_reason
+from simquery.pictures.pixels import Pixels
 
 __all__ = ["CPU_SECONDS", "MEMORY", "SECONDS", "answer", "main"]
 
@@ -82,12 +81,11 @@ def main(connection: Connection, lock: int, pixels: int) -> None:
 
 def answer(request: dict[str, Any], alone: Alone = contextlib.nullcontext) -> tuple[dict[str, Any], list[Pixels]]:
     """Fields of the document and pixels at each size, or the kind of error and the reason."""
-    candidate = Candidate(Path(request["path"]), request["size"], request["mtime_ns"])
     try:
-        with open_evidence(candidate.path) as file:
+        with open_evidence(Path(request["path"])) as file:
             picture, arrays = decode_picture(file, [(height, width) for height, width in request["sizes"]], alone)
             fields = described(picture, with_thumbnail=request["thumbnail"])
-            if has_changed(file, candidate):
+            if request["state"] and has_changed(file, FileState(*request["state"])):
                 raise UnreadError(CHANGED)
     except PictureError as error:
         return {"error": type(error).__name__, "reason": str(error)}, []

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from simquery.errors import DatasetError
 from simquery.evaluation.dataset import Dataset
 
-__all__ = ["Query", "draw_queries"]
+__all__ = ["Topic", "draw_topics"]
 
 
 @dataclass(frozen=True)
-class Query:
+class Topic:
     """A reference, and others of its class that can join it.
 
     Attributes
@@ -39,7 +39,7 @@ class Query:
         return np.array([self.reference, *(self.companions if references else ())], dtype=np.int64)
 
 
-def draw_queries(dataset: Dataset, count: int, seed: int, several: int = 1) -> tuple[Query, ...]:
+def draw_topics(dataset: Dataset, count: int, seed: int, several: int = 1) -> tuple[Topic, ...]:
     """Draw ``count`` references: one of each class, then a second of each, and so on, until there are enough.
 
     The pictures of a class are shuffled by the seed and the class's name alone, so that another class more or less
@@ -60,7 +60,7 @@ def draw_queries(dataset: Dataset, count: int, seed: int, several: int = 1) -> t
 
     Returns
     -------
-    tuple of Query
+    tuple of Topic
         By class name, then in the order drawn.
     """
     shared = {row for row, picture in enumerate(dataset.pictures) if len(picture.labels) > 1}
@@ -75,7 +75,7 @@ def draw_queries(dataset: Dataset, count: int, seed: int, several: int = 1) -> t
     rounds = max(len(rows) for rows in drawn.values())
     places = [(label, turn) for turn in range(rounds) for label in labels if turn < len(drawn[label])][:count]
     return tuple(
-        Query(label, drawn[label][turn], _companions(drawn[label], turn, several, len(dataset.members[label])))
+        Topic(label, drawn[label][turn], _companions(drawn[label], turn, several, len(dataset.members[label])))
         for label, turn in sorted(places)
     )
 

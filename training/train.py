@@ -1,6 +1,6 @@
 """Train the small network that ships, on unlabelled photos, as a student of an ImageNet network.
 
-    python -m simquery.embedders.mini.train PHOTOS --teacher mobilenetv2.weights.h5 --out DIR
+    python -m training.train PHOTOS --teacher mobilenetv2.weights.h5 --out DIR
 
 No labels are used: the student learns to say about a picture what the teacher says ("Distilling the Knowledge in a
 Neural Network", Hinton et al. 2015; same view for both, after "Knowledge distillation: A good teacher is patient and
@@ -26,8 +26,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from simquery.embedders.mini import judge, network, student, teacher, weights
-from simquery.embedders.mini.views import Photos, jitter, look
+from simquery.embedders.mini import network, weights
+from training import judge, student, teacher
+from training.views import Photos, jitter, look
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +256,7 @@ def _parameters() -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m simquery.embedders.mini.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("photos", type=Path, help="folder of photos; the folders within are not labels")
     parser.add_argument("--teacher", type=Path, required=True, help="MobileNetV2's weights, without top")
     parser.add_argument("--out", type=Path, required=True, help="for checkpoints, weights.npz and record.json")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageFilter
 
-from simquery.embedders.pictures import decode, open_evidence
+from simquery.pictures.decoding import decode
+from simquery.pictures.files import open_evidence
 
 __all__ = ["THUMBNAIL_BYTES", "blurred", "read_small", "read_thumbnail", "thumbnail"]
 

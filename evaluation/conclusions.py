@@ -6,13 +6,13 @@ import numpy as np
 
 from simquery.evaluation.harness import Results
 from simquery.evaluation.measures import Measure, parse_measure
-from simquery.evaluation.statistics import Comparison, compare, verdict
+from simquery.evaluation.statistics import Comparison, compare, conclusion
 
-__all__ = ["Verdict", "main_measure", "reach_verdicts"]
+__all__ = ["Conclusion", "main_measure", "reach_conclusions"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Conclusion:
     """An answer: its title, the sentences, and the comparisons behind them."""
 
     title: str
@@ -26,7 +26,7 @@ def main_measure(results: Results) -> Measure:
     return area if area in results.measures else results.measures[0]
 
 
-def reach_verdicts(results: Results, seed: int) -> list[Verdict]:
+def reach_conclusions(results: Results, seed: int) -> list[Conclusion]:
     """Compare the distances (each averaged over the networks), then the networks (each averaged over the distances).
 
     What there is only one of is not compared, nor what was not tried on the same references.
@@ -45,7 +45,7 @@ def reach_verdicts(results: Results, seed: int) -> list[Verdict]:
         others = len({getattr(condition, other) for condition in results.singles})
         plural = {"model": "networks", "distance": "distances"}
         comparisons = compare(candidates, groups, seed)
-        sentences = verdict(candidates, comparisons, measure=str(measure), higher_is_better=measure.higher_is_better)
+        sentences = conclusion(candidates, comparisons, measure=str(measure), higher_is_better=measure.higher_is_better)
         title = f"{plural[kind].capitalize()}, over {others} {plural[other] if others > 1 else other}"
-        found.append(Verdict(title, tuple(sentences), tuple(comparisons)))
+        found.append(Conclusion(title, tuple(sentences), tuple(comparisons)))
     return found

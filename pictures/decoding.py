@@ -1,42 +1,35 @@
-"""Picture files: opened read-only, identified by their content, brought to a network's input size.
+"""From a picture file to pixels at a network's input size.
 
-Preprocessing is part of an embedder's identity, so indexing and querying share this one module.
+Preprocessing is part of an embedder's identity, so indexing, queries and evaluations share this one module.
 """
 
 import contextlib
-import hashlib
 import io
 import math
-import os
-import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from io import BufferedReader
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from simquery.embedders.formats import decoded_formats, is_picture_name
 from simquery.errors import PictureError
+from simquery.pictures.colours import reduced, to_rgb
+from simquery.pictures.formats import decoded_formats
 
 __all__ = [
     "MAX_PIXELS",
+    "REDUCED_SIDE",
     "RESAMPLING",
-    "Digests",
     "NotAPictureError",
     "Picture",
     "PictureFacts",
     "UnreadError",
     "decode",
     "decode_picture",
-    "digests_of",
-    "is_picture_name",
     "load_picture",
-    "open_evidence",
-    "sha256_of",
 ]
 
 REDUCED_SIDE = 672
@@ -52,14 +45,7 @@ MAX_PIXELS = 178_956_970
 LARGE_PIXELS = 24_000_000
 """A picture that has more once it is reduced is decoded while no other such picture is."""
 
-_BLOCK = 1 << 20
-_MAX_16_BIT = 65535.0
-_ROWS = 1024
-_WHITE = (255, 255, 255, 255)
 _END_OF_JPEG = b"\xff\xd9"
-_REDUCIBLE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
-_PROFILED = frozenset({"L", "RGB", "CMYK"})
-_SRGB = ImageCms.createProfile("sRGB")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -113,63 +99,6 @@ class Picture:
         """Pixels at a size (height, width): uint8 of shape (height, width, 3)."""
         height, width = size
         return np.asarray(self.rgb.resize((width, height), Image.Resampling.BILINEAR))
-
-
-@dataclass(frozen=True)
-class Digests:
-    """What identifies a content: SHA-256, and MD5 for the hash sets of other tools; both in hex."""
-
-    sha256: str
-    md5: str
-
-
-@contextlib.contextmanager
-def open_evidence(path: Path) -> Iterator[BufferedReader]:
-    """Open a file for reading only, leaving its access time alone where the system allows that.
-
-    Raises
-    ------
-    OSError
-        When it cannot be opened, or is no regular file (any more): a pipe would be waited for.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        descriptor = os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:
-        descriptor = os.open(path, flags)  # only the owner of a file may ask for O_NOATIME
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "not a regular file", str(path))
-        yield file
-
-
-def digests_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> Digests:
-    """Digests of a whole file, in constant memory; leaves the position at the start.
-
-    Raises
-    ------
-    InterruptedError
-        As soon as ``stopped`` says so.
-    """
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    for block in _blocks(file, stopped):
-        sha256.update(block)
-        md5.update(block)
-    return Digests(sha256.hexdigest(), md5.hexdigest())
-
-
-def sha256_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> str:
-    """SHA-256 (hex) of a whole file, in constant memory; leaves the position at the start.
-
-    Raises
-    ------
-    InterruptedError
-        As soon as ``stopped`` says so.
-    """
-    digest = hashlib.sha256()
-    for block in _blocks(file, stopped):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[PictureFacts, list[NDArray[np.uint8]]]:
@@ -245,7 +174,7 @@ def load_picture(
             image.draft(None, (reduced_side, reduced_side))  # JPEG: the decoder itself can leave out detail
             with alone() if math.prod(image.size) > LARGE_PIXELS else nullcontext():
                 whole, truncated = _loaded(image, file, reduced_side)
-                rgb = _to_rgb(_reduced(whole, reduced_side), profile, reduced_side)
+                rgb = to_rgb(reduced(whole, reduced_side), profile, reduced_side)
             exif = _exif(whole)
             orientation = _orientation(exif)
             if orientation in _TURNS:
@@ -265,15 +194,6 @@ def load_picture(
         if isinstance(error, OSError) and error.errno is not None:
             raise  # not the picture is broken, but the disk or the network
         raise PictureError(f"broken picture: {str(error).rstrip('.') or type(error).__name__}") from None
-
-
-def _blocks(file: BufferedReader, stopped: Callable[[], bool]) -> Iterator[bytes]:
-    file.seek(0)
-    while block := file.read(_BLOCK):
-        if stopped():
-            raise InterruptedError
-        yield block
-    file.seek(0)
 
 
 def _loaded(image: ImageFile.ImageFile, file: BufferedReader, reduced_side: int) -> tuple[Image.Image, bool]:
@@ -311,11 +231,6 @@ def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
     return found if isinstance(found[0], tuple) else (found,)
 
 
-def _reduced(image: Image.Image, reduced_side: int) -> Image.Image:
-    factor = min(image.size) // reduced_side
-    return image.reduce(factor) if factor > 1 and image.mode in _REDUCIBLE else image
-
-
 def _exif(image: Image.Image) -> Image.Exif:
     try:
         return image.getexif()
@@ -328,45 +243,3 @@ def _orientation(exif: Image.Exif) -> int:
         return int(exif.get(ExifTags.Base.Orientation, 1))
     except (TypeError, ValueError):
         return 1
-
-
-def _to_rgb(image: Image.Image, profile: bytes | None, reduced_side: int) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _reduced(_eight_bits(image), reduced_side).convert("RGB")
-    if image.has_transparency_data:
-        layer = _reduced(image.convert("RGBA"), reduced_side)
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
-    elif image.mode not in _PROFILED:
-        image = _reduced(image.convert("RGB"), reduced_side)
-    if profile and (converted := _in_srgb(image, profile)):
-        return converted
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """The colours that a profile means, or None where it is damaged, does not fit, or is sRGB already."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return None
-        return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return None
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion clips at 255: a 16-bit picture would come out white.
-    low, high = 0.0, 0.0
-    for values in _rows(image):
-        low, high = min(low, float(values.min(initial=0.0))), max(high, float(values.max(initial=0.0)))
-    if image.mode != "F" and low >= 0 and high <= _MAX_16_BIT:
-        low, high = 0.0, _MAX_16_BIT
-    scale = 255.0 / (high - low or 1.0)
-    return Image.fromarray(np.concatenate([((rows - low) * scale).round().astype(np.uint8) for rows in _rows(image)]))
-
-
-def _rows(image: Image.Image) -> Iterator[NDArray[np.float32]]:
-    """The picture in strips, as numbers: all of it at once would take four times its memory."""
-    for top in range(0, image.height, _ROWS):
-        strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
-        yield np.nan_to_num(np.asarray(strip, dtype=np.float32), posinf=0.0, neginf=0.0)

@@ -1,0 +1,112 @@
+"""Evidence files: opened read-only, and identified by their content."""
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+__all__ = [
+    "CHANGED",
+    "VANISHED",
+    "Digests",
+    "FileState",
+    "digests_of",
+    "has_changed",
+    "open_evidence",
+    "sha256_of",
+    "unread_reason",
+]
+
+CHANGED = "changed while it was read"
+VANISHED = "vanished before it could be read"
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Size in bytes and modification time in nanoseconds since 1970: a file that has changed has another state."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Digests:
+    """What identifies a content: SHA-256, and MD5 for the hash sets of other tools; both in hex."""
+
+    sha256: str
+    md5: str
+
+
+@contextlib.contextmanager
+def open_evidence(path: Path) -> Iterator[BufferedReader]:
+    """Open a file for reading only, leaving its access time alone where the system allows that.
+
+    Raises
+    ------
+    OSError
+        When it cannot be opened, or is no regular file (any more): a pipe would be waited for.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:
+        descriptor = os.open(path, flags)  # only the owner of a file may ask for O_NOATIME
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "not a regular file", str(path))
+        yield file
+
+
+def digests_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> Digests:
+    """Digests of a whole file, in constant memory; leaves the position at the start.
+
+    Raises
+    ------
+    InterruptedError
+        As soon as ``stopped`` says so.
+    """
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    for block in _blocks(file, stopped):
+        sha256.update(block)
+        md5.update(block)
+    return Digests(sha256.hexdigest(), md5.hexdigest())
+
+
+def sha256_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> str:
+    """SHA-256 (hex) of a whole file, in constant memory; leaves the position at the start.
+
+    Raises
+    ------
+    InterruptedError
+        As soon as ``stopped`` says so.
+    """
+    digest = hashlib.sha256()
+    for block in _blocks(file, stopped):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def has_changed(file: BufferedReader, state: FileState) -> bool:
+    """Whether an open file no longer has the state in which it was seen."""
+    now = os.fstat(file.fileno())
+    return FileState(now.st_size, now.st_mtime_ns) != state
+
+
+def unread_reason(error: OSError) -> str:
+    """Why a file could not be read."""
+    return VANISHED if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror or error}"
+
+
+def _blocks(file: BufferedReader, stopped: Callable[[], bool]) -> Iterator[bytes]:
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        if stopped():
+            raise InterruptedError
+        yield block
+    file.seek(0)

@@ -116,10 +116,12 @@ class KerasEmbedder:
         return range(0, max(count, 1), self._batch)
 
     def _embed(self, batch: Pixels) -> Features:
+        # On processors with AVX-512, TensorFlow computes a picture alone by another kernel, with other last digits.
+        alone = len(batch) == 1
         try:
-            return np.asarray(self._features(batch), dtype=np.float32)
+            return np.asarray(self._features(np.repeat(batch, 2, axis=0) if alone else batch), np.float32)[: len(batch)]
         except self._out_of_memory:
-            if len(batch) == 1:
+            if alone:
                 raise
             self._batch = max(1, len(batch) // 2)
             logger.info("'%s': not enough memory for %d pictures at once", self.name, len(batch))

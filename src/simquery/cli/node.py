@@ -25,8 +25,10 @@ def up(settings: Settings) -> None:
     With SIMQUERY_URL set, the cluster there is checked and used instead. The index templates are installed either way.
     """
     if settings.url is None:
-        LocalNode(settings).up(say)
-    with open_cluster(settings) as client:
+        node = LocalNode(settings)
+        node.up(say)
+        settings = node.administration()
+    with connect(settings) as client:
         install_templates(client)
         say(f"Ready: {client.transport.node_pool.get().base_url}")
 

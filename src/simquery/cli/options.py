@@ -8,12 +8,10 @@ from typing import Any
 
 import click
 from elasticsearch import Elasticsearch
-from pydantic import AnyHttpUrl
 from rich.console import Console
 from rich.logging import RichHandler
 
 from simquery.cluster import connect
-from simquery.errors import ClusterUnreachableError
 from simquery.node import LocalNode
 from simquery.settings import Settings, load_settings
 
@@ -58,15 +56,7 @@ def open_cluster(settings: Settings) -> Elasticsearch:
     """
     if settings.url is not None:
         return connect(settings)
-    node = LocalNode(settings)
-    status = node.status()
-    if status.url is None:
-        raise ClusterUnreachableError(
-            "The local node is not running: start it with 'simquery up', or set SIMQUERY_URL."
-        )
-    username, password = node.credentials()
-    own = {"url": AnyHttpUrl(status.url), "username": username, "password": password, "api_key": None}
-    return connect(settings.model_copy(update=own))
+    return connect(LocalNode(settings).connection())
 
 
 def say(text: str) -> None:

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import SecretStr
+from pydantic import AnyHttpUrl, SecretStr
 
-from simquery.errors import NodeError
+from simquery.errors import ClusterUnreachableError, NodeError
 from simquery.node.account import Account, server_account
 from simquery.node.distribution import Distribution
 from simquery.node.docker import DockerEngine
@@ -195,6 +195,44 @@ class LocalNode:
             return USERNAME, SecretStr(self._layout.password.read_text(encoding="ascii").strip())
         except OSError as error:
             raise NodeError(f"The password file '{self._layout.password}' cannot be read: {error.strerror}.") from None
+
+    def connection(self) -> Settings:
+        """Settings that lead to the running node, for everyday work.
+
+        Returns
+        -------
+        Settings
+            A copy of the node's settings with its address and credentials filled in.
+
+        Raises
+        ------
+        ClusterUnreachableError
+            When the node does not run.
+        NodeError
+            When the credentials belong to another user.
+        """
+        return self.administration()
+
+    def administration(self) -> Settings:
+        """Settings that lead to the running node as the user ``elastic``, who may do everything.
+
+        Only ``simquery up``, which installs the index templates, and ``simquery kibana install`` need these rights.
+
+        Raises
+        ------
+        ClusterUnreachableError
+            When the node does not run.
+        NodeError
+            When the credentials belong to another user.
+        """
+        status = self.status()
+        if status.url is None:
+            raise ClusterUnreachableError(
+                "The local node is not running: start it with 'simquery up', or set SIMQUERY_URL."
+            )
+        username, password = self.credentials()
+        own = {"url": AnyHttpUrl(status.url), "username": username, "password": password, "api_key": None}
+        return self._settings.model_copy(update=own)
 
     def _prepare(self, server: Distribution | Container, account: Account) -> tuple[_Engine, Callable[[Launch], None]]:
         if isinstance(server, Container):

@@ -244,9 +244,9 @@ def test_scripts_are_used_where_they_exist(tmp_path: Path) -> None:
     command = server.server_command(jdk, tmp_path / "pid")
     assert command[0] == str(jdk.binary)
     assert command[-3:] == ["-d", "-p", str(tmp_path / "pid")]
-    assert server.tool_command("certutil", jdk, tmp_path, "cert")[-2:] == [
+    assert server.keystore_command(jdk, tmp_path, "list")[-2:] == [
         "org.elasticsearch.launcher.CliToolLauncher",
-        "cert",
+        "list",
     ]
     (home / "bin").mkdir()
     for name in ("elasticsearch", "elasticsearch-keystore"):
@@ -257,7 +257,7 @@ def test_scripts_are_used_where_they_exist(tmp_path: Path) -> None:
         "-p",
         str(tmp_path / "pid"),
     ]
-    assert server.tool_command("keystore", jdk, tmp_path, "list") == [
+    assert server.keystore_command(jdk, tmp_path, "list") == [
         str(home / "bin" / "elasticsearch-keystore"),
         "list",
     ]

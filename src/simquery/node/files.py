@@ -108,23 +108,29 @@ def remove_scratch(parent: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_atomically(path: Path, text: str, mode: int, gid: int = -1) -> None:
+def write_atomically(path: Path, text: str, mode: int, *, uid: int = -1, gid: int = -1) -> None:
     """Replace a file as a whole, never following a link that somebody put in its place.
 
     Parameters
     ----------
     path, text, mode
         File, content, permissions. The content is never readable with wider permissions than these.
-    gid
-        Group of the file; -1 for the caller's.
+    uid, gid
+        Owner and group of the file; -1 for the caller's.
+
+    Raises
+    ------
+    NodeError
+        When the file cannot be written.
     """
     with _disk_errors(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                os.fchown(stream.fileno(), -1, gid)
-                os.fchmod(stream.fileno(), mode)
                 stream.write(text)
+                stream.flush()
+                os.fchown(stream.fileno(), uid, gid)
+                os.fchmod(stream.fileno(), mode)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -83,7 +83,10 @@ def start_elsewhere(home: Path) -> str:
 
 def check_that_strangers_are_refused(url: str, certificate: Path) -> None:
     for options in ({}, {"basic_auth": ("elastic", "wrong")}):
-        with Elasticsearch(url, ca_certs=str(certificate), **options) as stranger, pytest.raises(AuthenticationException):  # type: ignore[arg-type]
+        with (
+            Elasticsearch(url, ca_certs=str(certificate), **options) as stranger,
+            pytest.raises(AuthenticationException),
+        ):  # type: ignore[arg-type]
             stranger.info()
 
 

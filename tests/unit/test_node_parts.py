@@ -10,8 +10,8 @@ import pytest
 
 from simquery.errors import DataVersionError, NodeError, PortError
 from simquery.node.account import FIRST_FREE_UID, Account, server_account
-from simquery.node.config import elasticsearch_yml, own_jvm_options
 from simquery.node.certificate import make_certificate
+from simquery.node.config import elasticsearch_yml, own_jvm_options
 from simquery.node.health import ask, is_settled, node_client
 from simquery.node.layout import Layout, Record
 from simquery.node.port import DEFAULT_PORT, choose_port

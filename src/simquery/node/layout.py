@@ -2,8 +2,6 @@
 
 import json
 import os
-import pwd
-import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -15,6 +13,7 @@ from simquery.node.account import Account
 from simquery.node.config import CERTIFICATE, KEY
 from simquery.node.files import write_atomically
 from simquery.node.port import HOST
+from simquery.node.trust import check_trust
 
 __all__ = ["Launch", "Layout", "Record"]
 
@@ -138,40 +137,12 @@ class Layout:
     def check_trust(self) -> None:
         """Check that nobody but this user can have written what the home holds.
 
-        The password, the key, the certificate and the server's user all follow from files in the home. In a home that
-        another user has prepared, they would be his choice.
-
         Raises
         ------
         NodeError
-            When the home, or something directly in it, belongs to another user, can be written by others, or is a
-            symbolic link.
+            When somebody else can have written it.
         """
-        if not self.home.exists():
-            return
-        for path in (self.home, self.home.resolve(), *sorted(self.home.iterdir())):
-            facts = path.lstat()
-            if stat.S_ISLNK(facts.st_mode) and path != self.home:
-                raise NodeError(
-                    f"'{path}' is a symbolic link, which simquery does not follow in the node's home. Replace it by "
-                    f"what it points to, or set SIMQUERY_HOME to another folder."
-                )
-            if not self._may_own(path, facts.st_uid):
-                raise NodeError(
-                    f"'{path}' belongs to user {facts.st_uid}, who could have put another password or server there. "
-                    f"Run simquery as that user, or set SIMQUERY_HOME to another folder."
-                )
-            shared = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.st_mode & stat.S_ISVTX
-            if shared and not stat.S_ISLNK(facts.st_mode):
-                raise NodeError(
-                    f"Other users can write to '{path}' and could have changed the node's password or server. If you "
-                    f"trust its content, run: chmod go-w '{path}'. Otherwise set SIMQUERY_HOME to another folder."
-                )
-
-    def _may_own(self, path: Path, uid: int) -> bool:
-        if path not in {self.data, self.logs, self.tmp}:
-            return uid in {0, os.geteuid()}
-        return uid == os.geteuid() or (os.geteuid() == 0 and not _has_account(uid))
+        check_trust(self.home, {folder.name for folder in (self.data, self.logs, self.tmp)})
 
     def make_folders(self, account: Account) -> None:
         """Create the server's folders, so that only the server can use them.
@@ -197,14 +168,6 @@ def _own(folder: Path, mode: int, uid: int, gid: int) -> None:
             f"'{folder}' belongs to user {folder.stat().st_uid}, but should belong to user {uid}: another "
             f"user's node made it. Run simquery as that user, or set SIMQUERY_HOME to another folder."
         )
-
-
-def _has_account(uid: int) -> bool:
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ def saved_objects(space: str | None = None) -> list[SavedObject]:
 def id_in_space(name: str, space: str | None) -> str:
     """Return the id of an object in a space.
 
-    Ids are unique across all spaces: if another space already has an id, Kibana gives the object a random one, and links
-    to it would lead nowhere.
+    Ids are unique across all spaces: if another space already has an id, Kibana gives the object a random one, and
+    links to it would lead nowhere.
     """
     return name if space is None else f"{name}-{space}"
 

@@ -1,9 +1,13 @@
 import re
+import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from simquery.cli.main import cli
 from simquery.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +28,43 @@ def anchors(page: Path) -> set[str]:
 
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Words of every simquery command line that a page shows, without the prompt and the comment."""
+    content = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^ *\$ (?:\w+=\S+ )*simquery (.+)$", content, re.MULTILINE):
+        yield shlex.split(re.split(r" [>|&]", line)[0], comments=True)
+    for line in re.findall(r"`simquery ([^`]+)`", content):
+        yield shlex.split(re.split(r"[…]", line)[0])
+
+
+def unknown(words: list[str]) -> list[str]:
+    """What of a command line simquery does not know: the command, or options of it."""
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words[0]) if words else None
+        if found is None:
+            return words[:1] if command is cli else []
+        command, words = found, words[1:]
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return [
+        word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in {*options, "--help"}
+    ]
+
+
+# The changelog also names commands and options that are gone.
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name)
+def test_every_command_line_that_a_page_shows_exists(page: Path) -> None:
+    assert [trouble for words in commands(page) for trouble in unknown(words)] == []
+
+
+def test_an_unknown_command_or_option_would_be_noticed() -> None:
+    assert unknown(["quary", "a.jpg"]) == ["quary"]
+    assert unknown(["query", "a.jpg", "--sheat", "b.png"]) == ["--sheat"]
+    assert unknown(["kibana", "install", "--space", "a"]) == []
+    shown = list(commands(ROOT / "README.md"))
+    assert ["query", "a.jpg", "b.jpg", "--combine", "min", "--not", "c.jpg"] in shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -11,7 +11,11 @@ import click
 from elasticsearch import Elasticsearch
 from rich import progress as bars
 
-from simquery.cli.options import OUTPUT, TO_PEOPLE, command, json_option, open_cluster, say
+from simquery.cli.options import case_option, command, json_option, model_option
+from simquery.cli.output import RESULTS as OUTPUT
+from simquery.cli.output import STDERR as TO_PEOPLE
+from simquery.cli.output import say
+from simquery.connection import open_cluster
 from simquery.distances import DISTANCES, find_distance
 from simquery.embedders import Features, check_model_name
 from simquery.errors import ClusterUnreachableError
@@ -37,6 +41,8 @@ _DISTANCE_RUNS = 16
 
 @click.command(epilog="Example:  simquery evaluate /data/classes --model resnet50,mini --distance cosine,modified")
 @click.argument("dataset", type=click.Path(path_type=Path, exists=True))
+@case_option
+@model_option
 @click.option(
     "--distance",
     "distances",

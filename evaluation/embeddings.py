@@ -214,15 +214,16 @@ def embed_pictures(
     return reasons
 
 
-def unreadable(dataset: Dataset) -> dict[str, str]:
+def unreadable(dataset: Dataset, progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
     """Why some pictures of a data set cannot be read, by SHA-256; every file is decoded."""
+    reasons = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(lambda picture: _read(picture, (1, 1)), dataset.pictures))
-    return {
-        picture.sha256: reason
-        for picture, reason in zip(dataset.pictures, read, strict=True)
-        if isinstance(reason, str)
-    }
+        read = pool.map(lambda picture: _read(picture, (1, 1)), dataset.pictures)
+        for count, (picture, reason) in enumerate(zip(dataset.pictures, read, strict=True), start=1):
+            progress(count)
+            if isinstance(reason, str):
+                reasons[picture.sha256] = reason
+    return reasons
 
 
 def embed_in_batches(pixels: Sequence[Pixels], embedder: Embedder) -> Iterator[NDArray[np.float32]]:

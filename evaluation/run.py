@@ -1,55 +1,55 @@
-"""One run: a data set through the whole protocol, network by network."""
+"""The protocol applied to a data set, network by network, or to rankings that another tool made."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from elasticsearch import Elasticsearch
 
 from simquery.distances import find_distance
-from simquery.embedders import Embedder, Features, build_embedder
+from simquery.embedders import Embedder, Features, build_embedder, check_model_name
 from simquery.errors import SchemaError
 from simquery.evaluation.augmented import AUGMENTATIONS, embed_augmented
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset, unreadable
 from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, first_pictures, rank_all
 from simquery.evaluation.manifest import make_manifest
-from simquery.evaluation.measures import DEFAULT_MEASURES, Measure
+from simquery.evaluation.measures import DEFAULT_MEASURES, Measure, parse_measures
 from simquery.evaluation.topics import Topic, draw_topics
 from simquery.evaluation.trec import read_run
 from simquery.pictures.files import sha256_of
 from simquery.settings import Settings
 
-__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "evaluate", "judge_run"]
+__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "judge_networks", "judge_run"]
 
 THESIS_DISTANCES = ("cosine", "euclidean", "manhattan", "modified")
-"""Those that are compared unless others are asked for (thesis, table 3.1)."""
+"""The distances compared by default (thesis, table 3.1)."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the name of the step, how many of its items are done, and how many there are (0: unknown)."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is tried.
+    """What an evaluation tries.
 
     Attributes
     ----------
     models, distances
-        Names; every network with every distance.
+        Registered names; every network is tried with every distance.
     measures
-        None: `DEFAULT_MEASURES`, without those that look at more pictures than there are.
+        None: all of `DEFAULT_MEASURES` that the data set is large enough for.
     references
-        How many, at most.
+        How many references to draw at most.
     seed
-        Of the draw of references, of resampling and of tests.
+        Random seed of the draw of references, the resampling and the tests.
     several
-        Up to how many references make one query; 1: no such experiment.
+        The most references that one query combines; 1 leaves these experiments out.
     augment
-        Whether references are augmented as well.
+        Whether to also query with augmented references.
     """
 
     models: tuple[str, ...]
@@ -60,16 +60,58 @@ class Protocol:
     several: int = 5
     augment: bool = True
 
+    @classmethod
+    def named(
+        cls,
+        settings: Settings,
+        *,
+        models: Iterable[str] = (),
+        layers: Iterable[str] = (),
+        distances: Iterable[str] = THESIS_DISTANCES,
+        measures: Iterable[str] = (),
+        **numbers: Any,
+    ) -> Self:
+        """Make a protocol from names as users write them.
+
+        Parameters
+        ----------
+        settings
+            Which models there are, and the one to try when none is named.
+        models, distances
+            Names, also short ones such as ``l2``; repeated names count once.
+        layers
+            Further layers at which to cut every model.
+        measures
+            Names such as ``P@50``; none: the default measures.
+        **numbers
+            The other attributes.
+
+        Raises
+        ------
+        UnknownModelError, QueryError, SettingsError
+            When there is no model, distance or measure of that name.
+        """
+        whole = [check_model_name(name, settings) for name in list(models) or [settings.model]]
+        cut = [
+            check_model_name(f"{name.partition('@')[0]}@{layer}", settings) for name in whole for layer in list(layers)
+        ]
+        return cls(
+            models=tuple(dict.fromkeys([*whole, *cut])),
+            distances=tuple(dict.fromkeys(find_distance(name).name for name in distances)),
+            measures=parse_measures(list(measures)) or None,
+            **numbers,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Results and manifest of a run."""
+    """The results of a run and its manifest."""
 
     results: Results
     manifest: dict[str, Any]
 
 
-def evaluate(
+def judge_networks(
     dataset: Dataset,
     protocol: Protocol,
     settings: Settings,
@@ -77,28 +119,28 @@ def evaluate(
     client: Elasticsearch | None = None,
     progress: Progress = lambda *_: None,
     each: Callable[[Dataset, Ranked], None] = lambda *_: None,
-    each_model: Callable[[str, str, Dataset, Features], None] = lambda *_: None,
+    each_model: Callable[[str, Dataset, Features], None] = lambda *_: None,
 ) -> Evaluation:
     """Embed a data set with every model, draw references, rank, judge.
 
-    A picture that one model cannot use is left out for all: their figures are of the same pictures.
+    A picture that one model cannot use is left out for all models, so that their figures are about the same pictures.
 
     Parameters
     ----------
     dataset
-        As read.
+        The data set, as it was read.
     protocol
         What to try.
     settings
-        Where weights, cache and case are.
+        Where to find weights, the cache and the case.
     client
-        Cluster whose case may hold vectors already.
+        Cluster whose case may already hold vectors.
     progress
-        Told how far it is.
+        Called as the run advances.
     each
-        Called with the data set as judged and every ranking, before the next one.
+        Called with the judged data set and each ranking before the next one is made.
     each_model
-        Called with each model's name and fingerprint, the data set as judged, and its vectors, float32 (n, dims).
+        Called with each model's name, the judged data set, and its vectors, float32 (n, dims).
 
     Raises
     ------
@@ -107,9 +149,9 @@ def evaluate(
     SettingsError
         When a measure looks at more pictures than there are.
     """
-    _measures(protocol, dataset.checked())  # what can be refused is refused before anything is embedded
+    _measures(protocol, dataset.checked())  # refuse before anything is embedded
     settings.cache.mkdir(parents=True, exist_ok=True)
-    # All networks' vectors together may be larger than memory: they wait on disk, and not where disk is memory.
+    # The vectors of all networks may not fit in memory together: keep them on disk, in the cache (/tmp may be memory).
     with tempfile.TemporaryDirectory(prefix="evaluation-", dir=settings.cache) as scratch:
         stored: dict[str, tuple[str, Path, Mapping[str, str]]] = {}
         for model in protocol.models:
@@ -134,7 +176,7 @@ def evaluate(
                 for ranked in rank_all(model, find_distance(name), vectors, queries, augmented=changed):
                     judge.add(ranked)
                     each(judged, ranked)
-            each_model(model, fingerprint, judged, vectors)
+            each_model(model, judged, vectors)
     manifest = make_manifest(
         judged,
         queries,
@@ -151,15 +193,18 @@ def evaluate(
     return Evaluation(judge.results(), manifest)
 
 
-def judge_run(file: Path, dataset: Dataset, protocol: Protocol) -> Evaluation:
-    """Judge the rankings of a TREC run, made by any tool, of the pictures of a data set that can be read.
+def judge_run(file: Path, dataset: Dataset, protocol: Protocol, progress: Progress = lambda *_: None) -> Evaluation:
+    """Judge the rankings of a TREC run by any tool, over the readable pictures of a data set.
 
     Raises
     ------
     DatasetError
-        When the file is no run of this data set.
+        When the file is not a run over this data set.
     """
-    dataset = dataset.without(unreadable(dataset)).checked()
+    total = len(dataset.pictures)
+    dataset = dataset.without(
+        unreadable(dataset, lambda count: progress("decoding the pictures", count, total))
+    ).checked()
     measures = _measures(protocol, dataset)
     rankings = list(read_run(file, dataset))
     queries = tuple(dict.fromkeys(ranked.query for ranked in rankings))

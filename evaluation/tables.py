@@ -9,7 +9,7 @@ from simquery.evaluation.harness import Condition, Results
 from simquery.evaluation.measures import Measure
 from simquery.evaluation.statistics import confidence_interval
 
-__all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "number", "summarise"]
+__all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "combined", "number", "summarise"]
 
 TOLERANCE = 0.003
 """Combinations this near to the best one share its place (thesis, tables 4.1 to 4.4)."""
@@ -65,6 +65,14 @@ def summarise(results: Results, seed: int, conditions: Sequence[Condition] | Non
                 )
             )
     return rows
+
+
+def combined(row: ClassRow) -> str:
+    """Networks with their distances, as in tables 4.1 to 4.4 of the thesis."""
+    networks: dict[str, list[str]] = {}
+    for model, distance in row.combinations:
+        networks.setdefault(model, []).append(distance)
+    return "; ".join(f"{model}: {', '.join(distances)}" for model, distances in networks.items())
 
 
 def class_measures(measures: Sequence[Measure]) -> list[Measure]:

@@ -19,16 +19,26 @@ from elasticsearch.helpers import bulk, pack_dense_vector
 
 from simquery.distances import Distance
 from simquery.embedders import Embedder, Features, build_embedder, check_model_name
-from simquery.errors import EmbedderError
+from simquery.errors import ClusterError, EmbedderError
 from simquery.evaluation.dataset import Dataset, LabelledPicture
 from simquery.evaluation.rankings import distances_to
-from simquery.mappings import open_images_index
+from simquery.mappings import template
 from simquery.pictures.decoding import decode
 from simquery.pictures.files import open_evidence
-from simquery.query import Mode, Query, Reference, Searcher
+from simquery.query import Example
+from simquery.query.requests import exact_search
 from simquery.settings import Settings, load_settings
 
-__all__ = ["PER_EXTRACTION", "MeanTime", "Timing", "mean_times", "time_elasticsearch", "time_network", "time_numpy"]
+__all__ = [
+    "PER_EXTRACTION",
+    "MeanTime",
+    "Timing",
+    "mean_times",
+    "time_elasticsearch",
+    "time_model",
+    "time_network",
+    "time_numpy",
+]
 
 PER_EXTRACTION = 10_000
 """Feature extraction is stated for so many pictures, as in the thesis."""
@@ -36,6 +46,7 @@ PER_EXTRACTION = 10_000
 _SAMPLE = 128
 _BATCH = 32
 _HITS = 50
+_DISTANCE_RUNS = 16
 _WARM_UP = 2
 
 
@@ -140,40 +151,77 @@ def time_numpy(
             yield Timing(model, distance.name, "distance", "numpy", time.perf_counter() - started, len(collection))
 
 
+def time_model(
+    settings: Settings,
+    dataset: Dataset,
+    vectors: Features,
+    *,
+    distances: Sequence[Distance],
+    runs: int,
+    client: Elasticsearch | None,
+) -> Iterator[Timing]:
+    """All times of one model: its network, and its distances in NumPy and, with a cluster, through Elasticsearch.
+
+    Parameters
+    ----------
+    settings
+        Model and weights.
+    dataset
+        The judged pictures.
+    vectors : float32, shape (n, dims)
+        Their feature vectors under the model.
+    distances
+        Distances to time, each 16 times.
+    runs
+        How often to build the network and extract features.
+    client
+        Connection to the cluster, or None.
+    """
+    rows = [int(members[0]) for members in dataset.members.values()][:_DISTANCE_RUNS]
+    yield from time_network(settings, dataset.pictures, runs)
+    yield from time_numpy(settings.model, vectors, rows, distances, _DISTANCE_RUNS)
+    if client is not None:
+        yield from time_elasticsearch(
+            client, settings.model, dataset, vectors, rows=rows, distances=distances, runs=_DISTANCE_RUNS
+        )
+
+
 def time_elasticsearch(
     client: Elasticsearch,
     model: str,
-    fingerprint: str,
     dataset: Dataset,
     vectors: Features,
     *,
     rows: Sequence[int],
     distances: Sequence[Distance],
     runs: int,
-) -> Iterator[Timing]:
+) -> list[Timing]:
     """Exact queries of one reference after the other through Elasticsearch, the first 50 hits each.
 
-    The collection is loaded into a case of its own, which is deleted at the end.
+    The collection is loaded into a scratch index, which belongs to no case and is deleted whatever happens.
     """
-    case = f"timing-{uuid.uuid4().hex[:12]}"
-    index = open_images_index(client, case, model, vectors.shape[1], fingerprint)
+    index = f"simquery-scratch-{uuid.uuid4().hex}"
+    body = template("images")["template"]
+    body["mappings"]["properties"]["embedding"]["dims"] = vectors.shape[1]
+    timings = []
     try:
+        client.indices.create(index=index, **body, wait_for_active_shards=1)
         bulk(client, _documents(index, dataset, vectors))
         client.indices.forcemerge(index=index, max_num_segments=1)
         client.indices.refresh(index=index)
-        searcher = Searcher(client, case, model, _never)
         for distance in distances:
             for number, row in enumerate([*_repeated(rows, _WARM_UP), *_repeated(rows, runs)]):
-                picture = dataset.pictures[row]
-                reference = Reference(picture.paths[0], picture.sha256, np.array(vectors[row : row + 1]))
-                query = Query((reference,), distance, _HITS, mode=Mode.EXACT)
+                example = Example.of([np.array(vectors[row : row + 1])])
                 started = time.perf_counter()
-                searcher.rank(query)
+                answer = client.search(index=index, **exact_search(example, distance, _HITS))
                 seconds = time.perf_counter() - started
+                if answer["timed_out"] or answer["_shards"]["failed"]:
+                    raise ClusterError("Elasticsearch could not score every picture: the time would be too short.")
                 if number >= _WARM_UP:
-                    yield Timing(model, distance.name, "distance", "elasticsearch", seconds, len(vectors))
+                    timings.append(Timing(model, distance.name, "distance", "elasticsearch", seconds, len(vectors)))
     finally:
-        client.indices.delete(index=index)
+        client.indices.delete(index=index, ignore_unavailable=True)
+    return timings
 
 
 def _repeated(rows: Sequence[int], runs: int) -> list[int]:
@@ -192,10 +240,6 @@ def _documents(index: str, dataset: Dataset, vectors: Features) -> Iterator[dict
             "norm": float(np.linalg.norm(exact)),
             "sum": float(exact.sum()),
         }
-
-
-def _never() -> Embedder:
-    raise EmbedderError("Timing needs no network.")
 
 
 def _in_fresh_process() -> None:

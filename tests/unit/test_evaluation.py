@@ -21,7 +21,7 @@ from simquery.evaluation.embeddings import VectorCache, embed_dataset
 from simquery.evaluation.figures import draw_figures
 from simquery.evaluation.harness import Condition
 from simquery.evaluation.measures import parse_measures
-from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, evaluate
+from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, judge_networks
 from simquery.evaluation.tables import class_table
 from simquery.evaluation.times import MeanTime, Timing, mean_times, time_network
 from simquery.evaluation.trec import RunWriter
@@ -85,7 +85,7 @@ def run(*arguments: object) -> Result:
 
 
 def evaluated(classes: Path, settings: Settings, **options: object) -> Evaluation:
-    return evaluate(read_dataset(classes, {"others"}), Protocol(("colours",), **options), settings)  # type: ignore[arg-type]
+    return judge_networks(read_dataset(classes, {"others"}), Protocol(("colours",), **options), settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("settings")

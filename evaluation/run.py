@@ -1,8 +1,9 @@
 """The protocol applied to a data set, network by network, or to rankings that another tool made."""
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from elasticsearch import Elasticsearch
 from simquery.distances import find_distance
 from simquery.embedders import Embedder, Features, build_embedder, check_model_name
 from simquery.errors import SchemaError
-from simquery.evaluation.augmented import AUGMENTATIONS, embed_augmented
+from simquery.evaluation.augmented import embed_augmented
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset, unreadable
 from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, first_pictures, rank_all
@@ -20,6 +21,7 @@ from simquery.evaluation.manifest import make_manifest
 from simquery.evaluation.measures import DEFAULT_MEASURES, Measure, parse_measures
 from simquery.evaluation.topics import Topic, draw_topics
 from simquery.evaluation.trec import read_run
+from simquery.pictures.augmentation import AUGMENTATIONS
 from simquery.pictures.files import sha256_of
 from simquery.settings import Settings
 
@@ -27,6 +29,8 @@ __all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "judge_netw
 
 THESIS_DISTANCES = ("cosine", "euclidean", "manhattan", "modified")
 """The distances compared by default (thesis, table 3.1)."""
+
+_ROWS = 1024
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, how many of its items are done, and how many there are (0: unknown)."""
@@ -153,24 +157,26 @@ def judge_networks(
     settings.cache.mkdir(parents=True, exist_ok=True)
     # The vectors of all networks may not fit in memory together: keep them on disk, in the cache (/tmp may be memory).
     with tempfile.TemporaryDirectory(prefix="evaluation-", dir=settings.cache) as scratch:
-        stored: dict[str, tuple[str, Path, Mapping[str, str]]] = {}
-        for model in protocol.models:
-            embedded = _embed(dataset, model, settings, client, progress)
-            file = Path(scratch) / f"{len(stored)}.npy"
-            np.save(file, embedded.vectors)
-            stored[model] = (embedded.fingerprint, file, embedded.reasons)
-        reasons = {content: why for _, _, found in stored.values() for content, why in found.items()}
+        embedded: dict[str, Embedded] = {}
+        for number, model in enumerate(protocol.models):
+            found = _embed(dataset, model, settings, client, progress)
+            file = Path(scratch) / f"{number}.npy"
+            np.save(file, found.vectors)
+            embedded[model] = replace(found, vectors=np.load(file, mmap_mode="r"))
+        reasons = {content: why for found in embedded.values() for content, why in found.reasons.items()}
         kept = np.array([picture.sha256 not in reasons for picture in dataset.pictures])
         judged = dataset.without(reasons).checked()
         measures = _measures(protocol, judged)
         queries = draw_topics(judged, protocol.references, protocol.seed, protocol.several)
         judge = Judge(judged, queries, measures)
-        for model, (fingerprint, file, _) in stored.items():
-            vectors = np.load(file, mmap_mode="r") if kept.all() else np.load(file)[kept]
+        networks = {}
+        for model, found in embedded.items():
+            vectors = found.vectors if kept.all() else found.vectors[kept]
             changed: Mapping[str, Features] = {}
             if protocol.augment:
-                embedder = _network(settings.model_copy(update={"model": model}), fingerprint)
+                embedder = _network(settings.model_copy(update={"model": model}), found.fingerprint)
                 changed = _augmented(judged, queries, embedder, settings, progress)
+            networks[model] = _facts(found, [vectors, *changed.values()])
             for count, name in enumerate(protocol.distances):
                 progress(f"ranking, {model}", count, len(protocol.distances))
                 for ranked in rank_all(model, find_distance(name), vectors, queries, augmented=changed):
@@ -182,7 +188,7 @@ def judge_networks(
         queries,
         measures=measures,
         distances=protocol.distances,
-        fingerprints={model: fingerprint for model, (fingerprint, _, _) in stored.items()},
+        networks=networks,
         protocol={
             "references": protocol.references,
             "seed": protocol.seed,
@@ -213,7 +219,7 @@ def judge_run(file: Path, dataset: Dataset, protocol: Protocol, progress: Progre
         judge.add(ranked)
     with file.open("rb") as opened:
         facts = {"seed": protocol.seed, "run_sha256": sha256_of(opened)}
-    manifest = make_manifest(dataset, queries, measures=measures, distances=(), fingerprints={}, protocol=facts)
+    manifest = make_manifest(dataset, queries, measures=measures, distances=(), networks={}, protocol=facts)
     return Evaluation(judge.results(), manifest)
 
 
@@ -233,6 +239,22 @@ def _embed(
     )
 
 
+def _facts(embedded: Embedded, ranked: Iterable[Features]) -> dict[str, Any]:
+    """What the manifest says of a model: where its vectors came from, and the digest of all that were ranked."""
+    digest = hashlib.sha256()
+    for vectors in ranked:
+        for start in range(0, len(vectors), _ROWS):
+            digest.update(np.asarray(vectors[start : start + _ROWS], dtype="<f4").tobytes())
+    return {
+        "fingerprint": embedded.fingerprint,
+        "inference": {
+            **(asdict(embedded.inference) if embedded.inference else {}),
+            "taken_from_case": embedded.from_case,
+        },
+        "vectors": digest.hexdigest(),
+    }
+
+
 def _augmented(
     dataset: Dataset, queries: tuple[Topic, ...], embedder: Embedder, settings: Settings, progress: Progress
 ) -> Mapping[str, Features]:
@@ -249,8 +271,8 @@ def _network(settings: Settings, fingerprint: str) -> Embedder:
     embedder = build_embedder(settings)
     if embedder.fingerprint != fingerprint:
         raise SchemaError(
-            f"Case '{settings.case}' was indexed with other weights than model '{settings.model}' has now, and"
-            " augmented references cannot be compared with its vectors: bring back those weights, or name another case."
+            f"Case '{settings.case}' was indexed with other weights than model '{settings.model}' has now, so its"
+            " vectors cannot be compared with augmented references: bring back those weights, or name another case."
         )
     return embedder
 

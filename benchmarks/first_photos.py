@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.distances import DISTANCES
 from simquery.embedders import build_embedder
 from simquery.indexer import Indexer, check_folder, scan

@@ -36,7 +36,7 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from PIL import Image
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.embedders import Embedder, Features, Pixels, build_embedder
 from simquery.embedders.networks import NETWORKS
 from simquery.embedders.throughput import throughput

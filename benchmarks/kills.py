@@ -19,7 +19,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.indexer import Verifier, check_folders
 from simquery.settings import load_settings
 

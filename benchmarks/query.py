@@ -32,7 +32,7 @@ from elasticsearch.helpers import pack_dense_vector, parallel_bulk
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.distances import DISTANCES, EPSILON
 from simquery.embedders import Embedder
 from simquery.mappings import install_templates, open_images_index

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from simquery import __version__
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.measures import Measure
 from simquery.evaluation.topics import Topic
+from simquery.version import __version__
 
 __all__ = ["make_manifest"]
 

@@ -2,10 +2,10 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 from elasticsearch import Elasticsearch
@@ -25,7 +25,7 @@ from simquery.pictures.augmentation import AUGMENTATIONS
 from simquery.pictures.files import sha256_of
 from simquery.settings import Settings
 
-__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "judge_networks", "judge_run"]
+__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "ProtocolOptions", "judge_networks", "judge_run"]
 
 THESIS_DISTANCES = ("cosine", "euclidean", "manhattan", "modified")
 """The distances compared by default (thesis, table 3.1)."""
@@ -34,6 +34,33 @@ _ROWS = 1024
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, how many of its items are done, and how many there are (0: unknown)."""
+
+
+class ProtocolOptions(TypedDict, total=False):
+    """What an evaluation tries, by names as users write them.
+
+    Attributes
+    ----------
+    models
+        Networks; default: the model of the settings.
+    layers
+        Further layers at which to cut every network.
+    distances
+        Also short names such as ``l2``; default: `THESIS_DISTANCES`.
+    measures
+        Such as ``P@50``; default: those of `DEFAULT_MEASURES` that the data set is large enough for.
+    references, seed, several, augment
+        As in `Protocol`.
+    """
+
+    models: Sequence[str]
+    layers: Sequence[str]
+    distances: Sequence[str]
+    measures: Sequence[str]
+    references: int
+    seed: int
+    several: int
+    augment: bool
 
 
 @dataclass(frozen=True)
@@ -65,45 +92,24 @@ class Protocol:
     augment: bool = True
 
     @classmethod
-    def named(
-        cls,
-        settings: Settings,
-        *,
-        models: Iterable[str] = (),
-        layers: Iterable[str] = (),
-        distances: Iterable[str] = THESIS_DISTANCES,
-        measures: Iterable[str] = (),
-        **numbers: Any,
-    ) -> Self:
-        """Make a protocol from names as users write them.
-
-        Parameters
-        ----------
-        settings
-            Which models there are, and the one to try when none is named.
-        models, distances
-            Names, also short ones such as ``l2``; repeated names count once.
-        layers
-            Further layers at which to cut every model.
-        measures
-            Names such as ``P@50``; none: the default measures.
-        **numbers
-            The other attributes.
+    def named(cls, settings: Settings, **options: Unpack[ProtocolOptions]) -> Self:
+        """Make a protocol from names as users write them; see `ProtocolOptions`.
 
         Raises
         ------
         UnknownModelError, QueryError, SettingsError
             When there is no model, distance or measure of that name.
         """
-        whole = [check_model_name(name, settings) for name in list(models) or [settings.model]]
-        cut = [
-            check_model_name(f"{name.partition('@')[0]}@{layer}", settings) for name in whole for layer in list(layers)
-        ]
+        layers = options.pop("layers", ())
+        whole = [check_model_name(name, settings) for name in options.pop("models", None) or [settings.model]]
+        cut = [check_model_name(f"{name.partition('@')[0]}@{layer}", settings) for name in whole for layer in layers]
+        distances = options.pop("distances", THESIS_DISTANCES)
+        measures = parse_measures(options.pop("measures", ()))
         return cls(
             models=tuple(dict.fromkeys([*whole, *cut])),
             distances=tuple(dict.fromkeys(find_distance(name).name for name in distances)),
-            measures=parse_measures(list(measures)) or None,
-            **numbers,
+            measures=measures or None,
+            **options,
         )
 
 
@@ -178,7 +184,7 @@ def judge_networks(
                 changed = _augmented(judged, queries, embedder, settings, progress)
             networks[model] = _facts(found, [vectors, *changed.values()])
             for count, name in enumerate(protocol.distances):
-                progress(f"ranking, {model}", count, len(protocol.distances))
+                progress(f"Ranking, {model}", count, len(protocol.distances))
                 for ranked in rank_all(model, find_distance(name), vectors, queries, augmented=changed):
                     judge.add(ranked)
                     each(judged, ranked)
@@ -209,7 +215,7 @@ def judge_run(file: Path, dataset: Dataset, protocol: Protocol, progress: Progre
     """
     total = len(dataset.pictures)
     dataset = dataset.without(
-        unreadable(dataset, lambda count: progress("decoding the pictures", count, total))
+        unreadable(dataset, lambda count: progress("Decoding the pictures", count, total))
     ).checked()
     measures = _measures(protocol, dataset)
     rankings = list(read_run(file, dataset))
@@ -227,7 +233,7 @@ def _embed(
     dataset: Dataset, model: str, settings: Settings, client: Elasticsearch | None, progress: Progress
 ) -> Embedded:
     total = len(dataset.pictures)
-    progress(f"embedding, {model}", 0, total)
+    progress(f"Embedding, {model}", 0, total)
     return embed_dataset(
         dataset,
         model,
@@ -235,7 +241,7 @@ def _embed(
         settings.cache,
         client=client,
         case=settings.case,
-        progress=lambda count: progress(f"embedding, {model}", count, total),
+        progress=lambda count: progress(f"Embedding, {model}", count, total),
     )
 
 
@@ -262,7 +268,7 @@ def _augmented(
     pictures = [dataset.pictures[query.reference] for query in queries]
     vectors = {}
     for count, name in enumerate(AUGMENTATIONS):
-        progress(f"augmented references, {embedder.name}", count, len(AUGMENTATIONS))
+        progress(f"Augmented references, {embedder.name}", count, len(AUGMENTATIONS))
         vectors[name] = embed_augmented(pictures, name, embedder, cache)
     return vectors
 

@@ -5,23 +5,25 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from elasticsearch import Elasticsearch
 
+from simquery.connection import open_cluster
 from simquery.distances import find_distance
 from simquery.embedders import Features
+from simquery.errors import ClusterUnreachableError
 from simquery.evaluation.conclusions import Conclusion, reach_conclusions
 from simquery.evaluation.dataset import Dataset, read_dataset
 from simquery.evaluation.documents import store
 from simquery.evaluation.figures import can_draw, draw_figures
 from simquery.evaluation.harness import Ranked, Results
 from simquery.evaluation.report import check_folder_is_new, free_folder, write_report
-from simquery.evaluation.run import Progress, Protocol, judge_networks, judge_run
+from simquery.evaluation.run import Progress, Protocol, ProtocolOptions, judge_networks, judge_run
 from simquery.evaluation.tables import ClassRow, Summary, class_measures, class_table, summarise
 from simquery.evaluation.times import Timing, time_model
 from simquery.evaluation.trec import RunWriter
-from simquery.settings import Settings
+from simquery.settings import Settings, load_settings
 
 __all__ = ["Outcome", "evaluate"]
 
@@ -61,8 +63,8 @@ class Outcome:
     report: Path
     documents: int
 
-    def as_json(self, *, per_class: bool = False) -> dict[str, Any]:
-        """Everything but the single values, as one JSON document."""
+    def as_dict(self, *, per_class: bool = False) -> dict[str, Any]:
+        """Everything but the single values, ready for JSON."""
         document: dict[str, Any] = {
             "run": self.manifest["run"],
             "summary": [asdict(each) for each in self.summaries],
@@ -75,11 +77,10 @@ class Outcome:
 
 
 def evaluate(
-    dataset: Path,
-    settings: Settings,
-    protocol: Protocol,
+    dataset: Path | str,
     *,
-    client: Elasticsearch | None = None,
+    settings: Settings | None = None,
+    local: bool = False,
     distractors: Collection[str] = (),
     from_run: Path | None = None,
     run_file: Path | None = None,
@@ -87,6 +88,7 @@ def evaluate(
     out: Path | None = None,
     singles: bool = False,
     progress: Progress = lambda *_: None,
+    **options: Unpack[ProtocolOptions],
 ) -> Outcome:
     """Try networks with distances on a folder of classes, judge the rankings, and write a report.
 
@@ -95,11 +97,10 @@ def evaluate(
     dataset
         Folder with one folder for each class, or a CSV file with the columns ``path`` and ``class``.
     settings
-        Where to find weights, the cache and the case whose vectors can be reused.
-    protocol
-        What to try.
-    client
-        Cluster to take a case's vectors from, to time distances on, and to store the figures in; None: use none.
+        Where to find weights, the cache, and the cluster with the case whose vectors can be reused; None: read them
+        as the command line does.
+    local
+        Whether to use no cluster: then no vectors come from a case, and nothing is stored for Kibana.
     distractors
         Classes to draw no references from.
     from_run
@@ -114,6 +115,8 @@ def evaluate(
         Whether to store every single value in the cluster; see `simquery.evaluation.documents.store`.
     progress
         Called as the run advances.
+    **options
+        Models, distances, measures and more; see `simquery.evaluation.run.ProtocolOptions`.
 
     Raises
     ------
@@ -122,55 +125,68 @@ def evaluate(
     FolderError, DatasetError
         When there is no such data set, or nothing in it can be judged.
     EmbedderError, ClusterError
-        When a network cannot be built, or the cluster does not answer.
+        When a network cannot be built, or the cluster fails.
     """
+    settings = settings or load_settings()
+    protocol = Protocol.named(settings, **options)
     if out is not None:
         check_folder_is_new(out)
-    data = read_dataset(dataset, distractors, lambda count: progress("reading the data set", count, 0))
-    timings: list[Timing] = []
+    with _cluster(settings, local=local) as client:
+        data = read_dataset(Path(dataset), distractors, lambda count: progress("Reading the data set", count, 0))
+        timings: list[Timing] = []
 
-    def measure_times(model: str, judged: Dataset, vectors: Features) -> None:
-        own = settings.model_copy(update={"model": model})
-        distances = [find_distance(name) for name in protocol.distances]
-        if not times:
-            return
-        progress(f"timing, {model}", 0, 0)
-        for timing in time_model(own, judged, vectors, distances=distances, runs=times, client=client):
-            timings.append(timing)
-            progress(f"timing, {model}", len(timings), 0)
+        def take_times(model: str, judged: Dataset, vectors: Features) -> None:
+            own = settings.model_copy(update={"model": model})
+            distances = [find_distance(name) for name in protocol.distances]
+            taken = time_model(own, judged, vectors, distances=distances, runs=times, client=client)
+            for timing in taken if times else ():
+                timings.append(timing)
+                progress(f"Taking times, {model}", len(timings), 0)
 
-    if from_run is not None:
-        evaluation = judge_run(from_run, data, protocol, progress)
-    else:
-        with _ranking_writer(run_file) as write:
-            evaluation = judge_networks(
-                data, protocol, settings, client=client, progress=progress, each=write, each_model=measure_times
-            )
-    results, manifest = evaluation.results, evaluation.manifest
-    progress("calculating confidence intervals and tests", 0, 0)
-    summaries = summarise(results, protocol.seed)
-    conclusions = reach_conclusions(results, protocol.seed)
-    classes = [row for measure in class_measures(results.measures) for row in class_table(results, measure)]
-    progress("drawing the figures", 0, 0)
-    report = write_report(
-        out or free_folder(f"evaluation-{manifest['run']}"),
-        results,
-        manifest,
-        summaries=summaries,
-        classes=classes,
-        conclusions=conclusions,
-        timings=timings,
-        figures=draw_figures(results, timings) if can_draw() else (),
-    )
-    documents = 0
-    if client is not None:
-        progress("storing measures and times for Kibana", 0, 0)
-        try:
-            documents = store(client, results, timings, manifest, singles=singles)
-        except Exception:
-            logger.warning("The report is complete ('%s'), but the figures could not be stored for Kibana.", report)
-            raise
+        if from_run is not None:
+            evaluation = judge_run(from_run, data, protocol, progress)
+        else:
+            with _ranking_writer(run_file) as write:
+                evaluation = judge_networks(
+                    data, protocol, settings, client=client, progress=progress, each=write, each_model=take_times
+                )
+        results, manifest = evaluation.results, evaluation.manifest
+        progress("Calculating intervals and tests", 0, 0)
+        summaries = summarise(results, protocol.seed)
+        conclusions = reach_conclusions(results, protocol.seed)
+        classes = [row for measure in class_measures(results.measures) for row in class_table(results, measure)]
+        progress("Drawing the figures", 0, 0)
+        report = write_report(
+            out or free_folder(f"evaluation-{manifest['run']}"),
+            results,
+            manifest,
+            summaries=summaries,
+            classes=classes,
+            conclusions=conclusions,
+            timings=timings,
+            figures=draw_figures(results, timings) if can_draw() else (),
+        )
+        documents = 0
+        if client is not None:
+            progress("Storing measures and times for Kibana", 0, 0)
+            try:
+                documents = store(client, results, timings, manifest, singles=singles)
+            except Exception:
+                logger.warning("The report is complete ('%s'), but its figures are not stored for Kibana.", report)
+                raise
     return Outcome(results, manifest, summaries, classes, conclusions, timings, report, documents)
+
+
+@contextlib.contextmanager
+def _cluster(settings: Settings, *, local: bool) -> Iterator[Elasticsearch | None]:
+    client = None
+    if not local:
+        try:
+            client = open_cluster(settings)
+        except ClusterUnreachableError as error:
+            logger.warning("Continuing without a cluster; nothing is stored for Kibana. %s", error)
+    with client or contextlib.nullcontext():
+        yield client
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ import numpy as np
 from elasticsearch.helpers import pack_dense_vector
 from numpy.typing import NDArray
 
-from simquery import __version__
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
 from simquery.pictures.files import Digests
+from simquery.version import __version__
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 

@@ -1,6 +1,5 @@
 """Feature vectors of a data set under a model: from the case, from the cache, or from the network."""
 
-import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
+from simquery.cluster.vectors import unpack
 from simquery.embedders import Embedder, Features, Pixels, is_usable
 from simquery.embedders.backend import has_gpu
 from simquery.errors import CaseError, PictureError
@@ -163,7 +163,7 @@ class CaseVectors:
                 allow_partial_search_results=False,
             )
             for hit in answer["hits"]["hits"]:
-                vectors[page[hit["_id"]]] = _unpacked(hit["_source"]["embedding"])
+                vectors[page[hit["_id"]]] = unpack(hit["_source"]["embedding"])
                 filled[page[hit["_id"]]] = True
         return filled
 
@@ -298,10 +298,3 @@ def _case_vectors(client: Elasticsearch | None, case: str, model: str) -> CaseVe
         return CaseVectors(client, case, model)
     except CaseError:
         return None
-
-
-def _unpacked(stored: str | list[float]) -> NDArray[np.float32]:
-    # Elasticsearch returns a vector in the form it came in: big-endian float32 in base64, or a list of numbers.
-    if isinstance(stored, str):
-        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float32)
-    return np.asarray(stored, dtype=np.float32)

@@ -100,16 +100,19 @@ class Protocol:
         UnknownModelError, QueryError, SettingsError
             When there is no model, distance or measure of that name.
         """
-        layers = options.pop("layers", ())
-        whole = [check_model_name(name, settings) for name in options.pop("models", None) or [settings.model]]
-        cut = [check_model_name(f"{name.partition('@')[0]}@{layer}", settings) for name in whole for layer in layers]
-        distances = options.pop("distances", THESIS_DISTANCES)
-        measures = parse_measures(options.pop("measures", ()))
+        numbers: dict[str, Any] = dict(options)
+        named = {name: numbers.pop(name, ()) for name in ("models", "layers", "distances", "measures")}
+        whole = [check_model_name(name, settings) for name in named["models"] or [settings.model]]
+        cut = [
+            check_model_name(f"{name.partition('@')[0]}@{layer}", settings)
+            for name in whole
+            for layer in named["layers"]
+        ]
         return cls(
             models=tuple(dict.fromkeys([*whole, *cut])),
-            distances=tuple(dict.fromkeys(find_distance(name).name for name in distances)),
-            measures=measures or None,
-            **options,
+            distances=tuple(dict.fromkeys(find_distance(name).name for name in named["distances"] or THESIS_DISTANCES)),
+            measures=parse_measures(named["measures"]) or None,
+            **numbers,
         )
 
 

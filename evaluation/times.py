@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from elasticsearch import Elasticsearch
-from elasticsearch.helpers import bulk, pack_dense_vector
+from elasticsearch.helpers import bulk
 
+from simquery.cluster.vectors import pack
 from simquery.distances import Distance
 from simquery.embedders import Embedder, Features, build_embedder, check_model_name
 from simquery.errors import ClusterError, EmbedderError, PictureError
@@ -243,7 +244,7 @@ def _documents(index: str, dataset: Dataset, vectors: Features) -> Iterator[dict
             "_id": picture.sha256,
             "sha256": picture.sha256,
             "paths": list(picture.paths),
-            "embedding": pack_dense_vector(vector),
+            "embedding": pack(vector),
             "norm": float(np.linalg.norm(exact)),
             "sum": float(exact.sum()),
         }

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -30,19 +31,18 @@ def evidence(tmp_path: Path) -> Path:
 
 
 def test_the_example_of_the_documentation_works(case: str, evidence: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    example = (simquery.__doc__ or "").partition("::\n")[2]
-    assert example.strip() in _dedented((ROOT / "README.md").read_text())
-    lines = [line for line in example.splitlines() if line.strip()]
-    assert len(lines) <= 6
-    program = "\n".join(line[4:] for line in lines)
-    program = program.replace("fraud-7", case).replace("/mnt/evidence", str(evidence))
+    readme = _code((ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0])
+    assert _code(textwrap.dedent((simquery.__doc__ or "").partition("::\n")[2])) == readme
+    assert len(readme) <= 6
+    program = "\n".join(readme).replace("fraud-7", case).replace("/mnt/evidence", str(evidence))
     exec(compile(program.replace("knife.jpg", str(evidence / "3.png")), "example", "exec"), {})  # noqa: S102
     first = capsys.readouterr().out.splitlines()[0].split()
     assert first == ["1", "0.0", str(evidence / "3.png")]
 
 
-def _dedented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
+def _code(text: str) -> list[str]:
+    """The lines of a program, without comments."""
+    return [code for line in text.splitlines() if (code := line.partition("  #")[0].rstrip())]
 
 
 def test_a_case_is_indexed_verified_and_counted(case: str, evidence: Path) -> None:

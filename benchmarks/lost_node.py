@@ -129,7 +129,7 @@ class Node:
         if not (config / "elasticsearch.keystore").exists():
             add = ("add", "--stdin", "--force", "--silent", "bootstrap.password")
             subprocess.run(
-                server.tool_command("keystore", jdk, config, *add),
+                server.keystore_command(jdk, config, *add),
                 input=(self.secrets / "elastic-password").read_bytes() + b"\n",
                 check=True,
                 env=variables,

@@ -20,7 +20,7 @@ from simquery.version import __version__
 if TYPE_CHECKING:
     from simquery.case import Case, open_case
     from simquery.errors import SimqueryError
-    from simquery.evaluation.run import evaluate
+    from simquery.evaluation.session import evaluate
     from simquery.query import Place
     from simquery.settings import Settings, load_settings
     from simquery.status import cluster_status
@@ -43,7 +43,7 @@ _HOMES = {
     "Settings": "settings",
     "SimqueryError": "errors",
     "cluster_status": "status",
-    "evaluate": "evaluation.run",
+    "evaluate": "evaluation.session",
     "load_settings": "settings",
     "open_case": "case",
 }

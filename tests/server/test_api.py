@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -31,18 +31,13 @@ def evidence(tmp_path: Path) -> Path:
 
 
 def test_the_example_of_the_documentation_works(case: str, evidence: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = _code((ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0])
-    assert _code(textwrap.dedent((simquery.__doc__ or "").partition("::\n")[2])) == readme
-    assert len(readme) <= 6
-    program = "\n".join(readme).replace("fraud-7", case).replace("/mnt/evidence", str(evidence))
+    example = dedent((simquery.__doc__ or "").partition("::\n")[2]).strip()
+    assert example in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len([line for line in example.splitlines() if line]) <= 6
+    program = example.replace("fraud-7", case).replace("/mnt/evidence", str(evidence))
     exec(compile(program.replace("knife.jpg", str(evidence / "3.png")), "example", "exec"), {})  # noqa: S102
     first = capsys.readouterr().out.splitlines()[0].split()
     assert first == ["1", "0.0", str(evidence / "3.png")]
-
-
-def _code(text: str) -> list[str]:
-    """The lines of a program, without comments."""
-    return [code for line in text.splitlines() if (code := line.partition("  #")[0].rstrip())]
 
 
 def test_a_case_is_indexed_verified_and_counted(case: str, evidence: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["display_path", "real_path"]
+__all__ = ["display_path", "printable", "real_path"]
 
 # Listed, not asked of the Unicode database: the text of a path must not depend on the version of Python.
 _RAW = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\udc80-\udcff\\]")
@@ -22,6 +22,14 @@ _SURROGATES = range(0xDC00, 0xE000)
 def display_path(path: Path) -> str:
     """Text of a path, to be stored and printed."""
     return _RAW.sub(_escape, os.fsencode(path).decode("utf-8", "surrogateescape"))
+
+
+def printable(text: str) -> str:
+    """Text of somebody else's, such as a note or a server's reason, without what could steer a terminal.
+
+    Control and direction-changing characters are escaped as in a path; line breaks, tabs and backslashes stay.
+    """
+    return _RAW.sub(lambda match: match[0] if match[0] in "\n\t\\" else _escape(match), text)
 
 
 def real_path(text: str) -> Path:

@@ -12,12 +12,10 @@ from simquery import __version__
 from simquery.cluster.vectors import pack
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
+from simquery.mappings import PATHS_LISTED
 from simquery.pictures.files import Digests
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
-
-PATHS_LISTED = 1000
-"""A document lists so many paths at most: it is written anew with each, vector and all. The ledger has every path."""
 
 _ADD = """
 boolean changed = false;

@@ -1,4 +1,4 @@
-"""What approximate queries lose: their hits against those of exact queries on the same collection."""
+"""What approximate queries miss: their hits compared with those of exact queries on the same collection."""
 
 import dataclasses
 import time
@@ -20,7 +20,7 @@ __all__ = ["Approximation", "measure_recall", "sampled_references", "sufficient"
 
 @dataclass(frozen=True)
 class Approximation:
-    """What a number of candidates gives.
+    """What a number of candidates achieves.
 
     ``recall`` is the mean and ``least`` the smallest share of the exact hits that the approximate query returns, over
     all references; the times are medians over them, from request to answer.
@@ -61,9 +61,9 @@ def measure_recall(
     Parameters
     ----------
     searcher, references, distance, k
-        What is asked.
+        What to ask.
     candidates
-        Each number to try, at least k.
+        The numbers to try, each at least k.
     progress
         Called after each reference.
     """
@@ -94,6 +94,6 @@ def sufficient(rows: Sequence[Approximation], share: float) -> int | None:
 
 
 def _shared(exact: Ranking, approximate: Ranking) -> float:
-    # By distance, not by content: which of several equally distant pictures comes last is no loss.
+    # Compare by distance, not by content: it is no loss which of several equally distant pictures comes last.
     farthest = exact.hits[-1].distance
     return sum(hit.distance <= farthest * (1 + 1e-6) for hit in approximate.hits) / len(exact.hits)

@@ -108,17 +108,18 @@ def template(kind: str) -> dict[str, Any]:
 
 
 def install_templates(client: Elasticsearch) -> None:
-    """Put all index templates and the pipeline of marks; doing it again changes nothing.
+    """Put all index templates, and the index of marks with its pipeline; doing it again changes nothing.
 
     Credentials that are limited to simquery's indices may not do this. They do not need the templates, because simquery
     creates every index with all that its template says: templates guard indices that somebody else creates under our
-    names. Marks need the pipeline, see `marks_are_stamped`.
+    names. The index of marks is no one else's to create, because its pipeline makes marks credible (ADR 27).
     """
     try:
         for kind in _KINDS:
             client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
         client.ingest.put_pipeline(id=_STAMP, body=_read("pipeline"))
-        if client.indices.exists(index=marks_index()) and not marks_are_stamped(client):  # an older simquery made it
+        _create(client, marks_index(), "marks", {})
+        if not marks_are_stamped(client):  # an older simquery made it
             client.indices.put_settings(index=marks_index(), settings={"index.final_pipeline": _STAMP})
     except AuthorizationException:
         logger.info("These credentials may not put index templates and pipelines: an administrator's may.")

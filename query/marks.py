@@ -16,13 +16,13 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from simquery import __version__
 from simquery.cluster.patience import PATIENCE_OF_PEOPLE
 from simquery.cluster.waiting import Cluster
 from simquery.errors import ClusterError, QueryError
 from simquery.mappings import install_templates, marks_are_stamped, marks_index, open_index, results_index
 from simquery.paths import printable
 from simquery.query.results import document_id
+from simquery.version import __version__
 
 __all__ = ["Mark", "Review", "Verdict", "mark_hits", "read_review"]
 

@@ -1,7 +1,7 @@
 """Queries and rankings: hits in the order of (distance, SHA-256), with everything that it takes to repeat the query."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -177,6 +177,12 @@ class Ranking:
     took_ms: int
     hits: tuple[Hit, ...]
     warning: str | None = None
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
 
     @property
     def references(self) -> tuple[Reference, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from elasticsearch import AuthorizationException, Elasticsearch
 
-from simquery import __version__
 from simquery.cluster.patience import PATIENCE_OF_PEOPLE
 from simquery.cluster.waiting import Cluster
 from simquery.errors import ClusterError, PictureError
@@ -20,6 +19,7 @@ from simquery.mappings import images_index, open_index
 from simquery.paths import display_path, printable, real_path
 from simquery.pictures.thumbnails import blurred, read_thumbnail
 from simquery.query.ranking import Hit, Ranking
+from simquery.version import __version__
 
 __all__ = ["Saved", "document_id", "save_ranking"]
 

@@ -91,6 +91,7 @@ class Searcher:
         self._references = ReferenceReader(client, self._index, self.embedding.fingerprint, build_embedder)
         self._exact_up_to = exact_up_to
         self._size: int | None = None
+        self._warned: set[str] = set()
 
     def reference(self, name: str | Path, augment: Collection[Augmentation] = ()) -> Reference:
         """Make a reference of a picture file, or of a picture of the case that is named by its SHA-256.
@@ -154,7 +155,8 @@ class Searcher:
         if not self._size:
             raise CaseError(f"Case '{self.case}' holds no picture that model '{self.model}' has seen.")
         warning = self._warning(query, search.mode)
-        if warning:
+        if warning and query.distance.name not in self._warned:
+            self._warned.add(query.distance.name)
             logger.warning("%s", warning)
         return search
 

@@ -13,6 +13,7 @@ __all__ = ["display_path", "printable", "real_path"]
 
 # Listed, not asked of the Unicode database: the text of a path must not depend on the version of Python.
 _RAW = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\udc80-\udcff\\]")
+_CONTROL = re.compile(r"(?![\n\t\\])" + _RAW.pattern)
 _ESCAPED = re.compile(rb"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|\\)")
 _ASCII_END = 0x80
 _SURROGATES = range(0xDC00, 0xE000)
@@ -25,11 +26,8 @@ def display_path(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of somebody else's, such as a note or a server's reason, without what could steer a terminal.
-
-    Control and direction-changing characters are escaped as in a path; line breaks, tabs and backslashes stay.
-    """
-    return _RAW.sub(lambda match: match[0] if match[0] in "\n\t\\" else _escape(match), text)
+    """Escape what must not reach a terminal raw in a text that may quote evidence; line breaks and tabs stay."""
+    return _CONTROL.sub(_escape, text)
 
 
 def real_path(text: str) -> Path:

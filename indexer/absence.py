@@ -67,9 +67,9 @@ class Absence:
             When the medium may not be mounted; nothing is recorded then.
         """
         present = filesystems(folder)
-        if not missing_is_true:
-            self._check(folder, present)
-        gone = sum(map(self._record, self._ledger.below(folder)))
+        gone = 0
+        if missing_is_true or self._count_missing(folder, present):
+            gone = sum(map(self._record, self._ledger.below(folder)))
         self._remember(folder, present)
         return gone
 
@@ -87,7 +87,8 @@ class Absence:
         others = set(paths).difference(map(_path, files))
         return self._record(files) + (sum(map(self._record, self._ledger.below(*others))) if others else 0)
 
-    def _check(self, folder: Path, present: dict[Path, str]) -> None:
+    def _count_missing(self, folder: Path, present: dict[Path, str]) -> int:
+        """How many files are missing, unless they may come back with their medium."""
         before = self._cluster.ask(lambda client: stored_filesystems(client, self._case, folder))
         unmounted = away(before, present)
         count = _Count()
@@ -103,7 +104,7 @@ class Absence:
         elif is_suspicious(count.missing, count.known):
             reason = missing
         else:
-            return
+            return count.missing
         raise MissingEvidenceError(
             f"{reason}: the medium may not be mounted, so nothing was recorded as gone. Mount it and run the command"
             " again; if the files really are gone, add --record-missing."

@@ -64,7 +64,12 @@ class Inventory:
         self._roots = [os.fsencode(folder) for folder in folders]
         self._enter = enter
         self._listings: dict[bytes, _Listing] = {}
-        self._reported: dict[bytes, int | None] = {}
+        self._noted: dict[bytes, int | None] = {}
+
+    @property
+    def noted(self) -> int:
+        """How many paths were noted since the last look began."""
+        return len(self._noted)
 
     def begin(self) -> None:
         """Take the first look, which reports nothing."""
@@ -73,11 +78,11 @@ class Inventory:
 
     def note(self, file: EvidenceFile) -> None:
         """Remember a file that was not found by a look, so that the next look does not report it."""
-        self._reported[os.fsencode(file.path)] = _state(file.size, file.mtime_ns, is_regular=not file.skipped)
+        self._noted[os.fsencode(file.path)] = _state(file.size, file.mtime_ns, is_regular=not file.skipped)
 
     def note_gone(self, path: Path) -> None:
         """Remember that a path was seen to go, so that the next look does not report it as missing."""
-        self._reported[os.fsencode(path)] = None
+        self._noted[os.fsencode(path)] = None
 
     def look(self) -> Iterator[EvidenceFile | Missing]:
         """Look through all folders: files that are new or have changed, and at the end what is missing.
@@ -86,31 +91,32 @@ class Inventory:
         missing: nobody knows. It is forgotten, and counts as new once the folder can be listed.
         """
         before, self._listings = self._listings, {}
-        reported, self._reported = self._reported, {}
-        known = sum(len(listing.states) for listing in before.values())
+        noted, self._noted = self._noted, {}
+        count = sum(len(listing.states) for listing in before.values())
         missing: list[bytes] = []
         for root in self._roots:
             for path, now in self._walk(root):
-                self._listings[path] = now
                 was = before.pop(path, _Listing())
-                yield from _changes(path, was, now, reported)
+                known = self._listings.get(path, was)  # it may have been looked into since this look began
+                self._listings[path] = now
+                yield from _changes(path, known, now, (noted, self._noted))
                 if now.is_listed:
                     missing += [_join(path, name) for name in _lost(was, now)]
         hidden = {path for path, listing in self._listings.items() if not listing.is_listed}
-        seen_to_go = {path for path, state in reported.items() if state is None}
+        seen_to_go = {path for path, state in (noted | self._noted).items() if state is None}
         left = {path: was for path, was in before.items() if not _lies_below(path, hidden | seen_to_go)}
-        unconfirmed = [path for path, state in reported.items() if state is not None and is_gone(_path(path))]
+        unconfirmed = [path for path, state in noted.items() if state is not None and is_gone(_path(path))]
         missing = [path for path in dict.fromkeys(missing + unconfirmed) if not _lies_below(path, seen_to_go)]
         files = len(missing) + sum(len(was.states) for was in left.values())
         missing += [path for path in left if os.path.dirname(path) not in left]  # noqa: PTH120  (bytes)
-        yield Missing(list(map(_path, missing)), files, known)
+        yield Missing(list(map(_path, missing)), files, count)
 
     def look_into(self, folder: Path) -> Iterator[EvidenceFile]:
         """Look through a folder that has come: files that are new or have changed."""
-        self._reported.pop(os.fsencode(folder), None)
+        self._noted.pop(os.fsencode(folder), None)
         for path, now in self._walk(os.fsencode(folder)):
             was = self._listings.get(path, _Listing())
-            yield from _changes(path, was, now, self._reported)
+            yield from _changes(path, was, now, (self._noted,))
             lost = dict.fromkeys(_lost(was, now), 0)  # the next full look finds out whether they are missing
             self._listings[path] = _listing({**lost, **now.by_name()}, now.trouble) if lost else now
 
@@ -148,7 +154,9 @@ class Inventory:
         return _listing(files, too_long(_path(path), not_recorded) if not_recorded else None), sorted(folders)
 
 
-def _changes(folder: bytes, was: _Listing, now: _Listing, reported: dict[bytes, int | None]) -> Iterator[EvidenceFile]:
+def _changes(
+    folder: bytes, was: _Listing, now: _Listing, noted: tuple[dict[bytes, int | None], ...]
+) -> Iterator[EvidenceFile]:
     if now.trouble and now.trouble != was.trouble:
         yield now.trouble
     if (now.names, now.states) == (was.names, was.states):
@@ -156,7 +164,7 @@ def _changes(folder: bytes, was: _Listing, now: _Listing, reported: dict[bytes, 
     before = was.by_name()
     for name, state in now.by_name().items():
         path = _join(folder, name)
-        if before.get(name) != state and reported.get(path) != state:
+        if before.get(name) != state and all(states.get(path) != state for states in noted):
             yield inspect(_path(path))
 
 

@@ -46,6 +46,9 @@ _LONGEST_WAIT = 5.0
 _MOST_SETTLING = 10_000
 """A look waits while so many files are settling, so that memory stays bounded."""
 
+_MOST_NOTED = 100_000
+"""The folders are looked through, whatever the time, when so many changes have been noted one by one."""
+
 _SLICE = 0.5
 """A look pauses after so many seconds: the kernel keeps a limited number of events."""
 
@@ -71,6 +74,8 @@ class _Settling:
     seen: EvidenceFile
     kind: Kind
     due: float
+    is_listed: bool
+    """Whether a look has found it in this state."""
 
 
 class Watcher:
@@ -117,6 +122,7 @@ class Watcher:
         self._look_began = 0.0
         self._is_looking = False
         self._lost_since: float | None = None
+        self._has_overflowed = False
 
     def __enter__(self) -> Self:
         """Start to listen, and take the first look.
@@ -216,7 +222,9 @@ class Watcher:
         """Plan a look after events were lost, as soon as no more of them come."""
         now = time.monotonic()
         if notifications.overflowed and self._lost_since is None:
-            logger.warning("So much happens at once that the system drops events: the folders are looked through.")
+            level = logging.INFO if self._has_overflowed else logging.WARNING
+            logger.log(level, "So much happens at once that the system drops events: the folders are looked through.")
+            self._has_overflowed = True
         if notifications.overflowed or notifications.unmounted:
             notifications.overflowed = notifications.unmounted = False
             self._lost_since = self._lost_since or now
@@ -229,7 +237,7 @@ class Watcher:
     def _look(self) -> list[Path]:
         """Go on looking through folders for a while; return the paths that are missing."""
         now = time.monotonic()
-        if now >= self._look_is_due and not self._is_looking:
+        if (now >= self._look_is_due or self._inventory.noted > _MOST_NOTED) and not self._is_looking:
             self._is_looking, self._look_began, self._look_is_due = True, now, math.inf
             self._looks.append(self._inventory.look())
         pause = now + _SLICE
@@ -290,21 +298,21 @@ class Watcher:
     def _present(self) -> dict[Path, str]:
         return {point: name for folder in self._folders for point, name in filesystems(folder).items()}
 
-    def _settle(self, file: EvidenceFile, kind: Kind) -> None:
+    def _settle(self, file: EvidenceFile, kind: Kind, *, is_listed: bool = False) -> None:
         """Wait until a file is complete."""
         wait = self._waits[kind]
         if kind is Kind.TOUCHED and not (file.skipped or file.unreadable):
             age = time.time() - file.mtime_ns / 1e9
             wait = max(wait, min(self._quiet_seconds, self._quiet_seconds - age))
-        self._settling[file.path] = _Settling(file, kind, time.monotonic() + wait)
+        self._settling[file.path] = _Settling(file, kind, time.monotonic() + wait, is_listed)
 
     def _settle_found(self, file: EvidenceFile) -> None:
         """Wait until a file is complete that a look has found; it may be one that is waited for already."""
         waiting = self._settling.get(file.path)
         if waiting is None:
-            self._settle(file, Kind.TOUCHED)
+            self._settle(file, Kind.TOUCHED, is_listed=True)
         elif waiting.seen != file:
-            self._settle(file, waiting.kind)
+            self._settle(file, waiting.kind, is_listed=True)
 
     def _settled(self) -> Iterator[EvidenceFile]:
         now = time.monotonic()
@@ -319,7 +327,8 @@ class Watcher:
                 logger.debug("'%s' is gone again", display_path(path))
             elif current == waiting.seen:
                 del self._settling[path]
-                self._inventory.note(current)
+                if not waiting.is_listed:
+                    self._inventory.note(current)
                 yield current
             else:
                 self._settle(current, waiting.kind)

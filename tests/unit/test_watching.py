@@ -64,8 +64,9 @@ def watching(folder: Path, **options: Any) -> Iterator[Reported]:
             reported.rest()
 
 
-def test_a_new_file_is_reported_once(tmp_path: Path) -> None:
-    with watching(tmp_path) as reported:
+@pytest.mark.parametrize("options", [{}, {"reconcile_seconds": 0.01}, {"poll_seconds": 0.01}], ids=str)
+def test_a_new_file_is_reported_once(tmp_path: Path, options: dict[str, float]) -> None:
+    with watching(tmp_path, **options) as reported:
         save_picture(tmp_path / "a.png", 1)
         assert reported.take(1) == ["a.png"]
         save_picture(tmp_path / "b.png", 2)

@@ -232,7 +232,7 @@ def test_what_happens_in_a_folder_that_was_renamed_is_noticed(tmp_path: Path) ->
         assert gone == ["old", "a.png"]
 
 
-def test_what_the_kernel_drops_when_too_much_happens_is_found_all_the_same(
+def test_what_the_kernel_drops_in_a_burst_of_events_is_found_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = {f"{number}.bin" for number in range(2000)}

@@ -1,4 +1,4 @@
-"""What evidence folders held at the last look, in little memory, and what has changed since."""
+"""An inventory of evidence folders that takes little memory and finds out what has changed."""
 
 import os
 import stat
@@ -17,16 +17,16 @@ _SEPARATOR = b"/"
 
 @dataclass(frozen=True)
 class Missing:
-    """What was there at the last look, and is not there now.
+    """What was there at the last look but is not there now.
 
     Attributes
     ----------
     paths
-        Files and folders; what was below such a folder is not listed.
+        Files and folders; the contents of such a folder are not listed.
     files
-        How many files that are, with those in the folders.
+        Number of missing files, including those in the folders.
     known
-        How many files there were.
+        Number of files at the last look.
     """
 
     paths: list[Path]
@@ -36,7 +36,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """Files in one folder: their names in order, joined, and their states; what stands for those not in it."""
+    """Files in one folder: their sorted, joined names and their states; an entry for files that are not in it."""
 
     names: bytes = b""
     states: "array[int]" = field(default_factory=lambda: array("q"))
@@ -50,14 +50,15 @@ class _Listing:
 class Inventory:
     """Remembers the names and states of all files in some folders.
 
-    It takes nine bytes for each file besides its name, and some hundred for each folder.
+    It takes nine bytes per file besides the file's name, and a few hundred bytes per folder. During a look, the old and
+    the new inventory exist side by side.
 
     Parameters
     ----------
     folders
         Evidence folders, as `check_folders` returns them.
     enter
-        Called with the path and a descriptor of each folder before it is listed: the moment to begin to watch it.
+        Called with the path and a descriptor of each folder before it is listed; this is the moment to watch it.
     """
 
     def __init__(self, folders: Iterable[Path], enter: Callable[[bytes, int], None]) -> None:
@@ -72,23 +73,23 @@ class Inventory:
         return len(self._noted)
 
     def begin(self) -> None:
-        """Take the first look, which reports nothing."""
+        """Take the inventory for the first time."""
         for root in self._roots:
             self._listings.update(self._walk(root))
 
     def note(self, file: EvidenceFile) -> None:
-        """Remember a file that was not found by a look, so that the next look does not report it."""
+        """Remember a file that was not found by a look, so that the next look does not report it again."""
         self._noted[os.fsencode(file.path)] = _state(file.size, file.mtime_ns, is_regular=not file.skipped)
 
     def note_gone(self, path: Path) -> None:
-        """Remember that a path was seen to go, so that the next look does not report it as missing."""
+        """Remember a path that was seen to disappear, so that the next look does not report it as missing."""
         self._noted[os.fsencode(path)] = None
 
     def look(self) -> Iterator[EvidenceFile | Missing]:
-        """Look through all folders: files that are new or have changed, and at the end what is missing.
+        """Look through all folders; yield files that are new or have changed, and finally what is missing.
 
-        The folders are looked at while the result is being read. What is below a folder that cannot be listed is not
-        missing: nobody knows. It is forgotten, and counts as new once the folder can be listed.
+        The walk proceeds as the caller iterates. Files below a folder that cannot be listed are not missing, since
+        nobody can tell. The inventory forgets them, and they count as new once the folder can be listed again.
         """
         before, self._listings = self._listings, {}
         noted, self._noted = self._noted, {}
@@ -112,12 +113,12 @@ class Inventory:
         yield Missing(list(map(_path, missing)), files, count)
 
     def look_into(self, folder: Path) -> Iterator[EvidenceFile]:
-        """Look through a folder that has come: files that are new or have changed."""
+        """Look through a folder that has appeared; yield files that are new or have changed."""
         self._noted.pop(os.fsencode(folder), None)
         for path, now in self._walk(os.fsencode(folder)):
             was = self._listings.get(path, _Listing())
             yield from _changes(path, was, now, (self._noted,))
-            lost = dict.fromkeys(_lost(was, now), 0)  # the next full look finds out whether they are missing
+            lost = dict.fromkeys(_lost(was, now), 0)  # whether they are missing is for the next full look to find out
             self._listings[path] = _listing({**lost, **now.by_name()}, now.trouble) if lost else now
 
     def _walk(self, root: bytes) -> Iterator[tuple[bytes, _Listing]]:
@@ -127,7 +128,7 @@ class Inventory:
             try:
                 listing, folders = self._list(path, is_root=path in self._roots)
             except (FileNotFoundError, NotADirectoryError) as error:
-                if path in self._roots:  # its medium may have been unmounted
+                if path in self._roots:  # its disk may have been unmounted
                     yield path, _unlisted(path, error)
             except OSError as error:
                 yield path, _unlisted(path, error)
@@ -136,7 +137,7 @@ class Inventory:
                 yield path, listing
 
     def _list(self, path: bytes, *, is_root: bool) -> tuple[_Listing, list[bytes]]:
-        """Files in a folder, and the paths of folders in it, in the order of their names."""
+        """List a folder: its files, and the sorted paths of the folders in it."""
         files: dict[bytes, int] = {}
         folders: list[bytes] = []
         not_recorded = 0

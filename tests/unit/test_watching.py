@@ -247,7 +247,7 @@ def test_what_the_kernel_drops_in_a_burst_of_events_is_found_all_the_same(
         (tmp_path / "1.bin").unlink()
         assert reported.gone.get(timeout=PATIENCE) == "1.bin"
     assert [record.message for record in caplog.records if "drops events" in record.message] == [
-        "So much happens at once that the system drops events: the folders are looked through."
+        "So much happens at once that the system drops events. The folders are scanned instead."
     ]
 
 

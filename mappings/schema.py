@@ -34,7 +34,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the mappings; raised with every change that documents of the old one do not fit."""
 
 _KINDS = ("files", "images", "marks", "measures", "results", "timings")

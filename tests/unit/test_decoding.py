@@ -170,6 +170,7 @@ def test_the_current_folder_is_not_searched_for_modules(
     for name in ("numpy.py", "PIL.py", "json.py"):
         (tmp_path / name).write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])  # as `python -m simquery` there would have it
     assert decoded(decoders, save_picture(tmp_path / "a.png"))[0]["format"] == "PNG"
 
 

@@ -83,6 +83,8 @@ def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
                     continue
                 if len(fields) != _FIELDS:
                     raise DatasetError(f"'{name}', line {number}: {len(fields)} fields instead of {_FIELDS}.")
+                if not all(field.isprintable() for field in fields):
+                    raise DatasetError(f"'{name}', line {number}: it holds characters that cannot be printed.")
                 reference, _, picture, rank, score, tag = fields
                 query, hit = (_row(rows, text, name, number) for text in (reference, picture))
                 if hit in found.setdefault((tag, query), {}):

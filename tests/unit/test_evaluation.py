@@ -195,10 +195,10 @@ def test_another_tools_run_may_name_paths_and_hold_a_part(classes: Path, tmp_pat
     ("line", "message"),
     [
         ("ash/0.png Q0 ash/1.png 1 0.5", "line 1: 5 fields instead of 6"),
-        ("ash/0.png Q0 elm/1.png 1 0.5 t", "line 1: 'elm/1.png' is no picture of the data set"),
-        ("ash/0.png Q0 ash/1.png first 0.5 t", "is no TREC run"),
-        ("a/0.png Q0 ash/1.png 1 0.5 t", "'a/0.png' is no picture"),
-        ("ash/0.png Q0 ash/1.png 1 1 t\nash/0.png Q0 ash/1.png 2 0 t", "line 2: .* is in this ranking already"),
+        ("ash/0.png Q0 elm/1.png 1 0.5 t", "line 1: 'elm/1.png' is not a picture of the data set"),
+        ("ash/0.png Q0 ash/1.png first 0.5 t", "is not a TREC run"),
+        ("a/0.png Q0 ash/1.png 1 0.5 t", "'a/0.png' is not a picture"),
+        ("ash/0.png Q0 ash/1.png 1 1 t\nash/0.png Q0 ash/1.png 2 0 t", "line 2: .* is already in this ranking"),
         ("", "holds no ranking"),
     ],
 )

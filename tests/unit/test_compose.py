@@ -53,6 +53,7 @@ def test_every_service_is_confined_limited_and_not_root(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["user"].startswith("1000:")
+    assert service["dns"] == ["127.0.0.1"]
     assert "mem_limit" in service
     assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
     assert ("healthcheck" in service) == (name not in ONCE)

@@ -1,9 +1,9 @@
-"""Let a case grow from one node to the three of ``docker-compose.cluster.yml``, kill one, and look for what was lost.
+"""Let a case grow from one node to the three of ``docker-compose.cluster.yml``, kill one, and look for losses.
 
 Three real Elasticsearch nodes on loopback, with the settings of the Compose files and the certificates, keys and
-rights of ``docker/set_up.py``; only addresses and folders differ. The same query is asked again after every step: of
-one node, of three, of the two that are left after the first was killed, and after it came back with its data and
-without. Takes five minutes on two cores and 3 x ``--heap``::
+rights of ``docker/set_up.py``; only addresses and folders differ. The same query is repeated after every step: with
+one node, with three, with the two that remain after the first is killed, and when that one is back with and without
+its data. Takes five minutes on two cores, and 3 x ``--heap``::
 
     python benchmarks/lost_node.py
 
@@ -46,7 +46,7 @@ CASE = "lost-node"
 
 
 def composed(*files: str) -> dict[str, dict[str, str]]:
-    """Environment of each node as Compose files say, later ones over earlier ones."""
+    """Environment of each node according to Compose files; later files override earlier ones."""
     environments: dict[str, dict[str, str]] = {}
     for file in files:
         services = yaml.safe_load((ROOT / file).read_text("utf-8"))["services"]
@@ -57,7 +57,7 @@ def composed(*files: str) -> dict[str, dict[str, str]]:
 
 
 def free_port() -> int:
-    """A port that nobody uses."""
+    """Find a port that nobody uses."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -76,7 +76,7 @@ def until(true: Callable[[], bool], what: str) -> float:
 
 @dataclass(frozen=True)
 class Program:
-    """With what servers are started."""
+    """What is needed to start a server."""
 
     server: Distribution
     jdk: Jdk
@@ -153,7 +153,7 @@ class Node:
                 os.chown(path, account.uid, account.gid)
 
     def answers(self) -> bool:
-        """What Compose's health check asks: whether who does not log in is told so."""
+        """Ask what Compose's health check asks: is a request without credentials refused as such?"""
         try:
             Elasticsearch(self.url, ca_certs=str(self.secrets / "ca.crt"), max_retries=0).info()
         except ApiError as error:
@@ -163,7 +163,7 @@ class Node:
         return False
 
     def end(self, how: signal.Signals) -> None:
-        """End the server, and wait until it has gone."""
+        """End the server, and wait until its process is gone."""
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
             number = int(self._pid.read_text())
             os.kill(number, how)
@@ -181,7 +181,7 @@ class Node:
 
 
 class Trial:
-    """The nodes, what they hold, and what was seen of it."""
+    """The nodes, and what they should hold."""
 
     def __init__(self, root: Path, heap: str) -> None:
         self.root = root
@@ -227,7 +227,7 @@ class Trial:
         return json.loads(done.stdout)
 
     def wait(self, node: Node, status: str, number: int) -> float:
-        """Wait until so many nodes form a cluster of that health, as one of them sees it."""
+        """Wait until one node sees a cluster of that many nodes with that health."""
         client = self.client(node)
 
         def reached() -> bool:
@@ -241,7 +241,7 @@ class Trial:
         return until(reached, f"{number} nodes, {status}")
 
     def look(self, node: Node, when: str, seconds: float) -> None:
-        """Ask the query and count what is there; the first time, remember."""
+        """Run the query, count documents, and compare both with the first time."""
         reference = str(self.root / "evidence" / "7.png")
         ranking = self.simquery(node, "query", reference, "--distance", "modified", "--all")
         client = self.client(node)
@@ -260,7 +260,7 @@ class Trial:
 
 
 def main() -> None:
-    """Go through all steps and print what was seen after each."""
+    """Go through all steps, and print a line after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heap", default="512m", help="of each node")
     arguments = parser.parse_args()

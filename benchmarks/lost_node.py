@@ -153,7 +153,7 @@ class Node:
                 os.chown(path, account.uid, account.gid)
 
     def answers(self) -> bool:
-        """Ask what Compose's health check asks: is a request without credentials refused as such?"""
+        """Ask what Compose's health check asks: whether a request without credentials is refused as such."""
         try:
             Elasticsearch(self.url, ca_certs=str(self.secrets / "ca.crt"), max_retries=0).info()
         except ApiError as error:

@@ -11,7 +11,8 @@ COPY pyproject.toml LICENSE ./
 # An empty package brings the dependencies, so that Docker downloads them again only when one of these files changes.
 RUN python -m venv /opt/simquery \
  && /opt/simquery/bin/pip install setuptools wheel \
- && mkdir --parents src/simquery && echo '__version__ = "0"' > src/simquery/__init__.py && touch README.md \
+ && mkdir --parents src/simquery && touch README.md src/simquery/__init__.py \
+ && echo '__version__ = "0"' > src/simquery/version.py \
  && /opt/simquery/bin/pip install --no-build-isolation ".${EXTRAS}" \
  && rm --recursive build src
 COPY README.md ./

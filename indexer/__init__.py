@@ -1,7 +1,9 @@
 """From files to documents: candidates, reading, the run that embeds and stores them, the ledger, the watcher."""
 
-from simquery.indexer.evidence import EvidenceFile, check_folder, check_folders, scan
+from simquery.indexer.counting import counted
+from simquery.indexer.evidence import EvidenceFile, check_folder, check_folders, scan, scan_folders
 from simquery.indexer.ledger import Entry, Ledger, Status
+from simquery.indexer.live import LiveIndexing
 from simquery.indexer.run import Counts, Details, Indexer
 from simquery.indexer.selection import Selection
 from simquery.indexer.verification import Difference, Report, Verifier
@@ -16,6 +18,7 @@ __all__ = [
     "EvidenceFile",
     "Indexer",
     "Ledger",
+    "LiveIndexing",
     "Report",
     "Selection",
     "Status",
@@ -23,5 +26,7 @@ __all__ = [
     "Watcher",
     "check_folder",
     "check_folders",
+    "counted",
     "scan",
+    "scan_folders",
 ]

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from elasticsearch.helpers import pack_dense_vector
 from numpy.typing import NDArray
 
-from simquery import __version__
+from simquery.cluster.vectors import pack
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
 from simquery.pictures.files import Digests
+from simquery.version import __version__
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 
@@ -83,7 +83,7 @@ def image_document(
         "size": candidate.size,
         "modified_at": _moment(candidate.mtime_ns),
         **fields,
-        "embedding": pack_dense_vector(vector),
+        "embedding": pack(vector),
         "norm": float(np.linalg.norm(exact)),
         "sum": float(exact.sum()),
         "inference": inference,

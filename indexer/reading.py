@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from simquery.errors import PictureError
 from simquery.indexer.evidence import EvidenceFile
 from simquery.pictures.decoding import NotAPictureError
-from simquery.pictures.files import CHANGED, Digests, digests_of, has_changed, open_evidence, unread_reason
+from simquery.pictures.files import CHANGED, EMPTY, Digests, digests_of, has_changed, open_evidence, unread_reason
 from simquery.pictures.formats import is_picture_name
 
 __all__ = ["Obstacle", "hash_file", "obstacle"]
@@ -45,5 +45,5 @@ def obstacle(candidate: EvidenceFile, error: PictureError) -> Obstacle:
         return Obstacle(str(error))
     named_as_picture = is_picture_name(candidate.path)
     if candidate.size == 0:
-        return Obstacle("empty file (0 bytes)", skipped=not named_as_picture)
+        return Obstacle(EMPTY, skipped=not named_as_picture)
     return Obstacle(f"{error}, in spite of its name") if named_as_picture else Obstacle(str(error), skipped=True)

@@ -1,6 +1,5 @@
 """Counting everything again: what is on disk, in the ledger and in the images indices, and whether the three agree."""
 
-import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from elasticsearch import Elasticsearch
-from numpy.typing import NDArray
 
+from simquery.cluster.vectors import unpack
 from simquery.cluster.waiting import Cluster
 from simquery.errors import CaseError
 from simquery.indexer.evidence import EvidenceFile, is_gone, scan
@@ -189,7 +188,7 @@ def _compare_content(file: EvidenceFile, entry: Entry, found: object, report: Re
 def _vector_problem(document: dict[str, Any], dims: int) -> str | None:
     if "embedding" not in document:
         return "no vector"
-    vector = _numbers(document["embedding"])
+    vector = unpack(document["embedding"]).astype(np.float64)
     if len(vector) != dims:
         return f"a vector of {len(vector)} numbers instead of {dims}"
     norm = float(np.linalg.norm(vector))
@@ -218,9 +217,3 @@ def _path_problems(document: dict[str, Any], entries: dict[str, Entry], model: s
             yield f"the entry of '{path}' has another content"
     if first > 1:
         yield "several paths count as the first with this content"
-
-
-def _numbers(stored: str | list[float]) -> NDArray[np.float64]:
-    if isinstance(stored, str):
-        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float64)
-    return np.asarray(stored, dtype=np.float64)

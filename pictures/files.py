@@ -11,6 +11,7 @@ from pathlib import Path
 
 __all__ = [
     "CHANGED",
+    "EMPTY",
     "VANISHED",
     "Digests",
     "FileState",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 CHANGED = "changed while it was read"
+EMPTY = "empty file (0 bytes)"
 VANISHED = "vanished before it could be read"
 
 _BLOCK = 1 << 20

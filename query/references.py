@@ -1,16 +1,15 @@
 """Reference pictures: named by their path or by the SHA-256 of a picture of the case, and turned into vectors."""
 
-import base64
 import re
 import stat
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from elasticsearch import Elasticsearch, NotFoundError
 from numpy.typing import NDArray
 
+from simquery.cluster.vectors import unpack
 from simquery.embedders import Embedder, Pixels, is_usable
 from simquery.errors import PictureError, SchemaError
 from simquery.paths import display_path, real_path
@@ -106,7 +105,7 @@ class ReferenceReader:
             )
         except NotFoundError:
             return None
-        return answer["_source"]["paths"], _vector(answer["_source"]["embedding"])
+        return answer["_source"]["paths"], unpack(answer["_source"]["embedding"])
 
     def _network(self) -> Embedder:
         if self._embedder is None:
@@ -129,10 +128,3 @@ def _require_file(path: Path) -> None:
     # Opening a named pipe would wait for somebody to write into it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise PictureError("it is not a regular file")
-
-
-def _vector(stored: Any) -> NDArray[np.float32]:
-    # Elasticsearch returns a vector in the form it came in: big-endian float32 in base64, or a list of numbers.
-    if isinstance(stored, str):
-        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float32)
-    return np.asarray(stored, dtype=np.float32)

@@ -361,7 +361,7 @@ def waiting() -> Iterator[threading.Event]:
             if "waiting for it" in record.getMessage():
                 event.set()
 
-    logger, listener = logging.getLogger("simquery.cluster.waiting"), Listener()
+    logger, listener = logging.getLogger("simquery.cluster"), Listener()
     logger.addHandler(listener)
     yield event
     logger.removeHandler(listener)

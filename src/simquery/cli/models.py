@@ -1,6 +1,5 @@
 """``simquery models list | bench | fetch | add``: which networks there are, and how their weights get here."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from simquery.cli.options import OUTPUT, command, json_option, say
+from simquery.cli.options import command, json_option
+from simquery.cli.output import RESULTS, print_json, say
 from simquery.embedders import build_embedder, model_names
 from simquery.embedders.cpu import is_installed
 from simquery.embedders.networks import NETWORKS, Network
@@ -64,7 +64,7 @@ def bench(settings: Settings, names: tuple[str, ...], batch: int, seconds: float
 
 def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     if not rows:
         return
@@ -73,7 +73,7 @@ def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    OUTPUT.print(table)
+    RESULTS.print(table)
 
 
 @models.command(epilog="Example:  simquery models fetch resnet50 --to /media/stick")

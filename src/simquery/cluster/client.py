@@ -1,5 +1,6 @@
 """The connection to Elasticsearch, and what its failures mean to a user."""
 
+import base64
 from typing import Any
 
 import elastic_transport
@@ -7,6 +8,7 @@ import elasticsearch
 from elasticsearch import Elasticsearch
 from pydantic import AnyHttpUrl
 
+from simquery.cluster.transport import PunctualNode, WaitingTransport
 from simquery.errors import (
     AuthenticationError,
     ClusterError,
@@ -124,9 +126,14 @@ def _short(reason: str) -> str:
 def _client(settings: Settings, url: AnyHttpUrl) -> Elasticsearch:
     arguments: dict[str, Any] = {}
     if settings.api_key:
-        arguments["api_key"] = settings.api_key.get_secret_value()
+        key = settings.api_key.get_secret_value()
+        if not key.isascii():
+            raise SettingsError("SIMQUERY_API_KEY holds a character that no API key has: copy the key again.")
+        arguments["api_key"] = key
     elif settings.username and settings.password:
-        arguments["basic_auth"] = (settings.username, settings.password.get_secret_value())
+        # Encoded here: the client takes ASCII only, and Elasticsearch reads UTF-8.
+        pair = f"{settings.username}:{settings.password.get_secret_value()}"
+        arguments["basic_auth"] = base64.b64encode(pair.encode()).decode("ascii")
     if url.scheme == "https":
         arguments["verify_certs"] = settings.verify_certificates
         arguments["ssl_show_warn"] = False
@@ -136,4 +143,11 @@ def _client(settings: Settings, url: AnyHttpUrl) -> Elasticsearch:
             arguments["ca_certs"] = str(settings.ca_file)
     # The client insists on a port; a URL without one means that of its scheme.
     host = f"{url.scheme}://{url.host}:{url.port}{(url.path or '').rstrip('/')}"
-    return Elasticsearch(host, request_timeout=settings.timeout, retry_on_timeout=True, max_retries=3, **arguments)
+    return Elasticsearch(
+        host,
+        request_timeout=settings.timeout,
+        max_retries=0,  # the transport repeats what may be repeated, with pauses
+        transport_class=WaitingTransport,
+        node_class=PunctualNode,
+        **arguments,
+    )

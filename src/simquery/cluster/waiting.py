@@ -1,61 +1,56 @@
-"""Asking and writing: a cluster that is away for a while is waited for, and every item is answered for."""
+"""The requests of a run: patient, and every item is answered for."""
 
-import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import elastic_transport
 from elasticsearch import ApiError, Elasticsearch
 
+from simquery.cluster.patience import NO_WAITING, PATIENCE_SECONDS, Hindrance, Patience, Waiting, patience
+from simquery.cluster.room import scarce_room
 from simquery.errors import ClusterError
 
-__all__ = ["CONFLICT", "PATIENCE_SECONDS", "Cluster"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["CONFLICT", "PATIENCE_SECONDS", "Cluster", "Operation"]
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 900.0
-"""So long the run waits for a cluster that restarts, is too busy, or has no room left."""
+Operation = tuple[dict[str, Any], dict[str, Any]]
+"""One item of a bulk request: the action with its metadata, and the document."""
 
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 15.0
 CONFLICT = 409
-_BUSY = frozenset({429, 502, 503, 504})
 _ACCEPTED = (200, 201)
 _NOT_YET = frozenset({"no_shard_available_action_exception", "unavailable_shards_exception", "node_closed_exception"})
 
 
 class _NotYetError(ClusterError):
-    """The cluster answers, but cannot do it now."""
+    """The cluster answers, but cannot do a part of the request now."""
 
-
-_UNANSWERED = (elastic_transport.ConnectionError, elastic_transport.ConnectionTimeout, ApiError, _NotYetError)
+    def __init__(self, hindrance: Hindrance, reason: str) -> None:
+        super().__init__(reason)
+        self.hindrance = hindrance
 
 
 class Cluster:
     """The requests of a run, repeated while the cluster cannot answer them.
 
-    All of them may be made twice without harm, so an answer that was lost costs nothing.
+    Each of them may reach the server twice without harm, so an answer that was lost costs nothing.
 
     Parameters
     ----------
     client
-        Connection to the cluster.
+        Connection to the cluster, made by `simquery.cluster.connect`.
     patience_seconds
-        How long one request is repeated.
+        How long one request is repeated while the cluster is away. A disk that has no room left is waited for up to a
+        day.
     """
 
     def __init__(self, client: Elasticsearch, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._client = client
-        self._patience_seconds = patience_seconds
-        self._stopped = threading.Event()
+        self._patience = Patience.of_a_run(patience_seconds)
 
     def stop(self) -> None:
         """Give up waiting, now and from now on."""
-        self._stopped.set()
+        self._patience.stopped.set()
 
     def ask(self, request: Callable[[Elasticsearch], T]) -> T:
         """Answer to a request.
@@ -65,26 +60,20 @@ class Cluster:
         elasticsearch.ApiError, elastic_transport.TransportError
             When the cluster refuses it, or has been away for too long.
         """
-        waited, pause = 0.0, _FIRST_PAUSE
-        while True:
-            try:
-                answer = request(self._client)
-            except _UNANSWERED as error:
-                if (isinstance(error, ApiError) and error.status_code not in _BUSY) or waited >= self._patience_seconds:
-                    raise
-                if not waited:
-                    logger.warning(
-                        "The cluster cannot do it now (%s): waiting for it, %.0f minutes at most; nothing is lost.",
-                        error,
-                        self._patience_seconds / 60,
-                    )
-                if self._stopped.wait(pause):
-                    raise
-                waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
-            else:
-                if waited:
-                    logger.warning("The cluster is back; going on.")
-                return answer
+        waiting = Waiting(self._patience)
+        before = patience.set(self._patience)
+        try:
+            while True:
+                try:
+                    answer = request(self._client)
+                except _NotYetError as error:
+                    if not waiting.again(error.hindrance, partial(self._described, error)):
+                        raise
+                else:
+                    waiting.over()
+                    return answer
+        finally:
+            patience.reset(before)
 
     def found(self, index: str, ids: Sequence[str], **options: Any) -> list[dict[str, Any]]:
         """Documents by their ids, found or not; sees writes of a moment ago.
@@ -101,14 +90,14 @@ class Cluster:
                 if "error" in document:
                     error = document["error"]
                     if error.get("type") in _NOT_YET:
-                        raise _NotYetError(error.get("reason"))
+                        raise _NotYetError(Hindrance.AWAY, str(error.get("reason")))
                     raise ClusterError(f"Elasticsearch could not look up '{document['_id']}': {error.get('reason')}.")
             return documents
 
         return self.ask(look_up) if ids else []
 
     def bulk(
-        self, index: str, operations: Iterable[tuple[dict[str, Any], dict[str, Any]]], *, return_conflicts: bool = False
+        self, index: str, operations: Iterable[Operation], *, return_conflicts: bool = False, **options: Any
     ) -> list[dict[str, Any]]:
         """Write, and return the server's answer to each operation, in their order.
 
@@ -121,24 +110,25 @@ class Cluster:
         """
         pending = dict(enumerate(operations))
         answers: dict[int, dict[str, Any]] = {}
-        again = _BUSY if return_conflicts else _BUSY | {CONFLICT}
 
         def write(client: Elasticsearch) -> None:
-            numbers, refusal = list(pending), ""
+            numbers, hindrances = list(pending), list[_NotYetError]()
             body = [line for number in numbers for line in pending[number]]
-            items = client.bulk(index=index, operations=body)["items"]
+            items = client.bulk(index=index, operations=body, **options)["items"]
             for number, item in zip(numbers, items, strict=True):
                 (answer,) = item.values()
-                if answer["status"] in again:
-                    refusal = _reason(answer)
+                if answer["status"] in _ACCEPTED or (answer["status"] == CONFLICT and return_conflicts):
+                    answers[number] = answer
+                    del pending[number]
                     continue
-                if answer["status"] not in (*_ACCEPTED, CONFLICT):
-                    reason = _reason(answer)
+                reason, hindrance = _reason(answer), Hindrance.of(answer["status"], answer)
+                if hindrance is None and answer["status"] == CONFLICT:
+                    hindrance = Hindrance.AWAY
+                if hindrance is None:
                     raise ClusterError(f"Elasticsearch refused to store '{answer['_id']}' in '{index}': {reason}.")
-                answers[number] = answer
-                del pending[number]
-            if pending:
-                raise _NotYetError(refusal)
+                hindrances.append(_NotYetError(hindrance, reason))
+            if hindrances:
+                raise hindrances[-1]
 
         if pending:
             self.ask(write)
@@ -149,7 +139,7 @@ class Cluster:
     ) -> Iterator[list[dict[str, Any]]]:
         """All hits of a query in the order of a field with one value for each document, page by page.
 
-        What was written before the first page is seen.
+        It sees what was written before the first page, and goes on after a restart of the server.
         """
         self.ask(lambda client: client.indices.refresh(index=index))
         after: list[Any] | None = None
@@ -172,6 +162,17 @@ class Cluster:
                 after = hits[-1]["sort"]
             if len(hits) < size:
                 return
+
+    def _described(self, error: _NotYetError) -> str:
+        if error.hindrance is not Hindrance.FULL:
+            return f"The cluster cannot do this now ({str(error).rstrip('.')})"
+        before = patience.set(NO_WAITING)
+        try:
+            return scarce_room(self._client.nodes.stats(metric="fs").body)
+        except ApiError:  # a key with few rights may not ask
+            return scarce_room({})
+        finally:
+            patience.reset(before)
 
 
 def _reason(answer: dict[str, Any]) -> str:

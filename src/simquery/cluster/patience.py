@@ -1,0 +1,123 @@
+"""How long a request is repeated while the cluster restarts, is too busy, or has no room left."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum
+
+__all__ = ["NO_WAITING", "PATIENCE_SECONDS", "Hindrance", "Patience", "Waiting", "patience"]
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 900.0
+"""How long a run waits for a cluster that restarts or is too busy."""
+
+_SECONDS_FOR_PEOPLE = 120.0
+_SECONDS_UNAUTHORIZED = 300.0
+"""A server that has just started refuses everybody until it has opened the index with its users; this takes seconds on
+one node, minutes on a large cluster."""
+
+_SECONDS_FOR_ROOM = 24 * 3600.0
+"""A full disk waits for a person, who may sleep."""
+
+_REMINDER_SECONDS = 600.0
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 15.0
+_UNAUTHORIZED = 401
+_BUSY = frozenset({429, 502, 503, 504})
+_FAILED = 500
+_NO_ROOM = ("No space left on device", "flood-stage watermark", "read-only-allow-delete block")
+
+
+class Hindrance(Enum):
+    """Why the cluster cannot answer a request now."""
+
+    AWAY = "away"
+    """It restarts, is out of reach, or has too much to do."""
+    STARTING = "starting"
+    """It refuses credentials that it accepted before."""
+    FULL = "full"
+    """A disk has no room left."""
+
+    @classmethod
+    def of(cls, status: int, body: object) -> "Hindrance | None":
+        """Hindrance that an HTTP status and what came with it tell of; None: it is final."""
+        if status == _UNAUTHORIZED:
+            return cls.STARTING
+        if (status in _BUSY or status == _FAILED) and any(sign in str(body) for sign in _NO_ROOM):
+            return cls.FULL
+        return cls.AWAY if status in _BUSY else None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a request is repeated.
+
+    Attributes
+    ----------
+    seconds
+        While the cluster is away; 0: not at all.
+    room_seconds
+        While its disk is full.
+    stopped
+        Set it to end all waiting.
+    """
+
+    seconds: float = _SECONDS_FOR_PEOPLE
+    room_seconds: float = _SECONDS_FOR_PEOPLE
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def of_a_run(cls, seconds: float) -> "Patience":
+        """Patience of a run that nobody may be looking at."""
+        return cls(seconds, max(seconds, _SECONDS_FOR_ROOM) if seconds >= _SECONDS_FOR_PEOPLE else seconds)
+
+    def limit(self, hindrance: Hindrance) -> float:
+        """How many seconds to wait for this hindrance to go away."""
+        if hindrance is Hindrance.STARTING:
+            return min(self.seconds, _SECONDS_UNAUTHORIZED)
+        return self.room_seconds if hindrance is Hindrance.FULL else self.seconds
+
+
+NO_WAITING = Patience(0.0, 0.0)
+
+patience: ContextVar[Patience] = ContextVar("patience", default=Patience())  # noqa: B039  (its event is never set)
+"""Patience with the requests of the current thread."""
+
+
+class Waiting:
+    """The pauses between the attempts at one request."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._since: float | None = None
+        self._said: tuple[Hindrance, float] | None = None
+        self._pause = _FIRST_PAUSE
+
+    def again(self, hindrance: Hindrance, reason: Callable[[], str]) -> bool:
+        """Pause, and return whether to try again; the log says why it waits."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        limit = self._patience.limit(hindrance)
+        if now - self._since >= limit or self._patience.stopped.is_set():
+            return False
+        if self._said is None or self._said[0] is not hindrance or now - self._said[1] > _REMINDER_SECONDS:
+            logger.warning("%s: waiting for it, %s at most; nothing is lost.", reason().rstrip("."), _duration(limit))
+            self._said = (hindrance, now)
+        stopped = self._patience.stopped.wait(min(self._pause, max(limit - (now - self._since), _FIRST_PAUSE / 10)))
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        return not stopped
+
+    def over(self) -> None:
+        """Say that the wait is over, if there was one."""
+        if self._said is not None:
+            logger.warning("The cluster answers again; going on.")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:  # noqa: PLR2004  (two minutes: from there on nobody counts seconds)
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds <= 2 * 3600 else f"{seconds / 3600:.0f} hours"

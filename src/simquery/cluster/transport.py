@@ -1,0 +1,113 @@
+"""The transport of the Elasticsearch client: it waits for a server that is away, and not for one that drips."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import elastic_transport
+import urllib3
+from elastic_transport import NodeConfig, Transport, TransportApiResponse, Urllib3HttpNode
+
+from simquery.cluster.patience import NO_WAITING, Hindrance, Waiting, patience
+from simquery.cluster.room import FS_STATS, scarce_room
+
+__all__ = ["PunctualNode", "WaitingTransport"]
+
+
+class WaitingTransport(Transport):
+    """Repeats a request while the cluster cannot answer it, once this connection has been let in.
+
+    Before that, a cluster that is away or refuses the credentials is an error at once. A request may reach the server
+    twice, when its answer was lost: simquery makes only requests for which this does no harm.
+    """
+
+    _let_in = False
+
+    def perform_request(self, method: str, target: str, **options: Any) -> TransportApiResponse:
+        """Answer to a request; raises what the answer of the last attempt was."""
+        waiting = Waiting(patience.get() if self._let_in else NO_WAITING)
+        while True:
+            try:
+                answer = super().perform_request(method, target, **options)
+            except elastic_transport.TlsError:
+                raise
+            except (elastic_transport.ConnectionError, elastic_transport.ConnectionTimeout) as error:
+                if not waiting.again(Hindrance.AWAY, partial(_unreached, error)):
+                    raise
+                continue
+            hindrance = Hindrance.of(answer.meta.status, answer.body)
+            if hindrance is None:
+                self._let_in = True
+                waiting.over()
+                return answer
+            if not waiting.again(hindrance, partial(self._described, hindrance, answer, options)):
+                return answer
+
+    def _described(self, hindrance: Hindrance, answer: TransportApiResponse, options: Mapping[str, Any]) -> str:
+        if hindrance is Hindrance.STARTING:
+            return "The cluster refuses credentials that it accepted before, as a server does that has just started"
+        if hindrance is Hindrance.FULL:
+            return self._scarce_room(options)
+        return f"The cluster cannot do this now (HTTP status {answer.meta.status})"
+
+    def _scarce_room(self, options: Mapping[str, Any]) -> str:
+        try:
+            answer = super().perform_request("GET", FS_STATS, headers=options.get("headers", {}))
+        except elastic_transport.TransportError:
+            return scarce_room({})
+        return scarce_room(answer.body if isinstance(answer.body, dict) else {})
+
+
+def _unreached(error: Exception) -> str:
+    return f"The cluster cannot be reached ({str(error).rstrip('.')})"
+
+
+class PunctualNode(Urllib3HttpNode):
+    """Ends a request whose whole answer has not come within its timeout.
+
+    Without it the timeout begins again with every byte: a server that sends one now and then is never given up.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        secure = config.scheme == "https"
+        self.pool.ConnectionCls = _PunctualHTTPSConnection if secure else _PunctualHTTPConnection
+
+
+class _Punctual(urllib3.connection.HTTPConnection):
+    def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
+        late = threading.Event()
+        connected = self.sock
+
+        def cut() -> None:
+            late.set()
+            with contextlib.suppress(OSError):  # it has been closed meanwhile
+                # Not the method of an SSL socket, which would take the encryption away from the thread that reads.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+        clock = threading.Timer(float(self.timeout or 0), cut)
+        clock.daemon = True
+        if self.timeout:
+            clock.start()
+        try:
+            answer = super().getresponse()
+        except Exception:
+            if late.is_set():
+                raise TimeoutError("the whole answer did not come in time") from None
+            raise
+        finally:
+            clock.cancel()
+        if late.is_set():
+            raise TimeoutError("the whole answer did not come in time")
+        return answer
+
+
+class _PunctualHTTPConnection(_Punctual):
+    pass
+
+
+class _PunctualHTTPSConnection(_Punctual, urllib3.connection.HTTPSConnection):
+    pass

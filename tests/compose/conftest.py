@@ -60,6 +60,7 @@ class Project:
             "SIMQUERY_TAG": self.name,
             "EVIDENCE": str(self.evidence),
             "CASE": "fraud-7",
+            "MODEL": "mini",
             "KIBANA_PORT": "45601",
             "ELASTICSEARCH_HEAP": "512m",
             "ELASTICSEARCH_MEMORY": "1500m",
@@ -124,9 +125,9 @@ class Project:
         return dict(json.loads(answer))
 
     def pictures(self) -> int:
-        """How many pictures of the case can be searched."""
+        """How many pictures can be searched with the network of the settings."""
         status = json.loads(self.compose("exec", "-T", "analyst", "simquery", "status", "--json"))
-        return sum(case["pictures"] for case in status["cases"])
+        return sum(case["pictures"] for case in status["cases"] if case["model"] == self._settings["MODEL"])
 
     def volumes(self) -> list[str]:
         """Names of its volumes."""

@@ -174,7 +174,7 @@ def test_a_killed_elasticsearch_is_waited_for(running: Project) -> None:
 def test_sigterm_ends_the_indexer_before_docker_kills_it(running: Project) -> None:
     running.compose("stop", "indexer")
     assert running.container("indexer")["State"]["ExitCode"] == 0
-    running.up()
+    running.compose("start", "indexer")
 
 
 def test_unreadable_evidence_fails_up_and_is_said_clearly(running: Project, tmp_path: Path) -> None:
@@ -200,8 +200,6 @@ def test_weights_are_brought_in_and_used(running: Project, weights: Path) -> Non
     found = running.query("/evidence/2.png", "-k", "1")
     assert found["model"] == "mobilenetv2"
     assert found["hits"][0]["paths"] == ["/evidence/2.png"]
-    running.set(MODEL="mini")
-    running.up()
 
 
 def test_a_new_data_volume_under_old_secrets_gets_new_keys(running: Project) -> None:
@@ -209,6 +207,7 @@ def test_a_new_data_volume_under_old_secrets_gets_new_keys(running: Project) -> 
     before = running.secrets()
     running.compose("down")
     running.engine.docker("volume", "rm", f"{running.name}_elasticsearch-data")
+    running.set(MODEL="mini")
     running.up()
     after = running.secrets()
     assert running.pictures() == pictures

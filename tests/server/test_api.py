@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -30,19 +31,13 @@ def evidence(tmp_path: Path) -> Path:
 
 
 def test_the_example_of_the_documentation_works(case: str, evidence: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    example = (simquery.__doc__ or "").partition("::\n")[2]
-    assert example.strip() in _dedented((ROOT / "README.md").read_text())
-    lines = [line for line in example.splitlines() if line.strip()]
-    assert len(lines) <= 6
-    program = "\n".join(line[4:] for line in lines)
-    program = program.replace("fraud-7", case).replace("/mnt/evidence", str(evidence))
+    example = dedent((simquery.__doc__ or "").partition("::\n")[2]).strip()
+    assert example in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len([line for line in example.splitlines() if line]) <= 6
+    program = example.replace("fraud-7", case).replace("/mnt/evidence", str(evidence))
     exec(compile(program.replace("knife.jpg", str(evidence / "3.png")), "example", "exec"), {})  # noqa: S102
     first = capsys.readouterr().out.splitlines()[0].split()
     assert first == ["1", "0.0", str(evidence / "3.png")]
-
-
-def _dedented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def test_a_case_is_indexed_verified_and_counted(case: str, evidence: Path) -> None:

@@ -1,5 +1,6 @@
 """Decoding in processes of their own: whatever a file does to its decoder, the run goes on."""
 
+import json
 import logging
 import os
 import signal
@@ -212,7 +213,8 @@ def answer(request, file, alone):
     thread = threading.Thread(target=file.read)
     thread.start()
     thread.join()
-    return {"fields": {"outcomes": outcomes, "environment": sorted(os.environ), "read": file.tell()}}, []
+    found = {"outcomes": outcomes, "environment": sorted(os.environ), "read": file.tell()}
+    return {"error": "PictureError", "reason": json.dumps(found)}, []
 
 decoder.answer = answer
 """
@@ -227,8 +229,7 @@ def test_who_takes_over_a_decoder_can_do_nothing_with_it(
     open_doors = "import simquery.pictures.sandbox as walls; walls.enter_sandbox = lambda: None"
     start_decoders_after(monkeypatch, f"RUN = {os.getpid()}" + PROBE + ("" if sandboxed else open_doors))
     path = save_picture(tmp_path / "a.png")
-    found = decoders.decode(path, [])
-    assert isinstance(found, dict), found
+    found = json.loads(str(decoders.decode(path, [])))
     refused = {name for name, outcome in found["outcomes"].items() if outcome == "EPERM"}
     assert refused == (set(found["outcomes"]) if sandboxed else set())
     assert not [name for name in found["environment"] if "SIMQUERY" in name or "PATH" in name]
@@ -262,12 +263,12 @@ def test_a_decoder_that_answers_nonsense_costs_one_picture(
     decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_picture(tmp_path / "a.png", 1)
-    for nonsense in ("[]", '{"error": "SystemExit", "reason": ""}', '{"fields": {}}'):
+    for nonsense in ([], {"error": "SystemExit", "reason": ""}, {"fields": {"sha256": "0"}}):
         with monkeypatch.context() as patch:
             start_decoders_after(
                 patch, f"import simquery.pictures.decoder as d; d.answer = lambda *_: ({nonsense}, [])"
             )
-            outcome = decoders.decode(path, room())
+            outcome = decoders.decode(path, [])
         with pytest.raises(PictureError, match="makes no sense"):
             raise outcome if isinstance(outcome, PictureError) else AssertionError(outcome)
     np.testing.assert_array_equal(decoded(decoders, path)[1][0], pixels(1))

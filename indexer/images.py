@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from simquery.cluster.vectors import pack
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
+from simquery.mappings import PATHS_LISTED
 from simquery.pictures.files import Digests
 from simquery.version import __version__
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
-
-PATHS_LISTED = 1000
-"""A document lists so many paths at most: it is written anew with each, vector and all. The ledger has every path."""
 
 _ADD = """
 boolean changed = false;

@@ -13,7 +13,7 @@ from typing import Any
 from elasticsearch import Elasticsearch
 
 from simquery.cluster.waiting import Cluster
-from simquery.mappings import open_timings_index
+from simquery.mappings import open_index
 
 __all__ = ["Timings"]
 
@@ -40,7 +40,7 @@ class Timings:
     """
 
     def __init__(self, client: Elasticsearch, cluster: Cluster, case: str) -> None:
-        self._index = open_timings_index(client)
+        self._index = open_index(client, "timings")
         self._cluster = cluster
         self._case = case
         self._run = uuid.uuid4().hex

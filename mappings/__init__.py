@@ -1,6 +1,7 @@
 """One index template per kind of index, and the code that installs and checks them."""
 
 from simquery.mappings.schema import (
+    PATHS_LISTED,
     SCHEMA,
     VECTOR_INDEXES,
     EmbeddingFacts,
@@ -9,19 +10,20 @@ from simquery.mappings.schema import (
     files_index,
     images_index,
     install_templates,
+    marks_are_stamped,
     marks_index,
     open_files_index,
     open_images_index,
-    open_marks_index,
-    open_measures_index,
-    open_results_index,
-    open_timings_index,
+    open_index,
     results_index,
     store_candidates,
+    store_filesystems,
+    stored_filesystems,
     template,
 )
 
 __all__ = [
+    "PATHS_LISTED",
     "SCHEMA",
     "VECTOR_INDEXES",
     "EmbeddingFacts",
@@ -30,14 +32,14 @@ __all__ = [
     "files_index",
     "images_index",
     "install_templates",
+    "marks_are_stamped",
     "marks_index",
     "open_files_index",
     "open_images_index",
-    "open_marks_index",
-    "open_measures_index",
-    "open_results_index",
-    "open_timings_index",
+    "open_index",
     "results_index",
     "store_candidates",
+    "store_filesystems",
+    "stored_filesystems",
     "template",
 ]

@@ -14,8 +14,8 @@ from simquery.embedders import Embedder, Pixels, is_usable
 from simquery.errors import PictureError, SchemaError
 from simquery.paths import display_path, real_path
 from simquery.pictures.augmentation import Augmentation, variants
-from simquery.pictures.decoding import decode
-from simquery.pictures.files import open_evidence, sha256_of
+from simquery.pictures.decoders import shared_decoders
+from simquery.pictures.files import FileState, open_evidence, sha256_of
 from simquery.query.ranking import Reference
 
 __all__ = ["ReferenceReader"]
@@ -32,9 +32,9 @@ class ReferenceReader:
     Parameters
     ----------
     client, index
-        Where the case's pictures are.
+        Connection, and name of the index with the case's pictures.
     fingerprint
-        Of the network that the case was indexed with.
+        Fingerprint of the network that indexed the case.
     build_embedder
         Called when a picture has to go through the network.
     """
@@ -75,21 +75,21 @@ class ReferenceReader:
             reference = self._file(path, augment)
             if reference.sha256 == content:
                 return reference
-        raise PictureError(f"None of the files with the SHA-256 {content} can be read now, to make variants of it.")
+        raise PictureError(f"No variants can be made: no file with the SHA-256 {content} can be read now.")
 
     def _file(self, path: Path, augment: Collection[Augmentation]) -> Reference:
         shown = display_path(path)
         try:
             _require_file(path)
             with open_evidence(path) as file:
-                content = sha256_of(file)
-                known = self._stored(content)
-                vectors = known[1][np.newaxis] if known else None
-                if augment or vectors is None:
-                    embedder = self._network()
-                    _, (pixels,) = decode(file, [embedder.input_size])
-                    made = embedder.embed(_inputs(pixels, augment, skip_first=known is not None))
-                    vectors = made if vectors is None else np.concatenate([vectors, made])
+                content, state = sha256_of(file), FileState.of(file)
+            known = self._stored(content)
+            vectors = known[1][np.newaxis] if known else None
+            if augment or vectors is None:
+                embedder = self._network()
+                pixels = _decoded(path, state, embedder.input_size)
+                made = embedder.embed(_inputs(pixels, augment, skip_first=known is not None))
+                vectors = made if vectors is None else np.concatenate([vectors, made])
         except PictureError as error:
             raise PictureError(f"The reference '{shown}' cannot be used: {error}.") from error
         except OSError as error:
@@ -112,11 +112,20 @@ class ReferenceReader:
             self._embedder = self._build_embedder()
             if self._embedder.fingerprint != self._fingerprint:
                 raise SchemaError(
-                    f"The case was indexed with other weights than model '{self._embedder.name}' has now, or in another"
-                    " precision, and their vectors cannot be compared: bring back the weights used then, or set"
-                    " SIMQUERY_PRECISION=mixed if the case was indexed so."
+                    "The case was indexed with other weights or another precision than model"
+                    f" '{self._embedder.name}' uses now, and their vectors cannot be compared: go back to the weights"
+                    " of then, or set SIMQUERY_PRECISION=mixed if the case was indexed with it."
                 )
         return self._embedder
+
+
+def _decoded(path: Path, state: FileState, size: tuple[int, int]) -> Pixels:
+    """Pixels of a picture that nobody has looked at yet: a process of its own decodes it, as it does with evidence."""
+    pixels = np.empty((*size, 3), np.uint8)
+    outcome = shared_decoders().decode(path, [pixels], state=state)
+    if isinstance(outcome, PictureError):
+        raise outcome
+    return pixels
 
 
 def _inputs(pixels: Pixels, augment: Collection[Augmentation], *, skip_first: bool) -> Pixels:

@@ -30,7 +30,7 @@ from simquery.paths import display_path
 from simquery.pictures.decoders import shared_decoders
 from simquery.query import Example
 from simquery.query.requests import exact_search
-from simquery.settings import Settings, load_settings
+from simquery.settings import Settings
 
 __all__ = [
     "PER_EXTRACTION",
@@ -130,12 +130,7 @@ def time_network(settings: Settings, pictures: Sequence[LabelledPicture], runs: 
     """
     step = max(1, len(pictures) // _SAMPLE)
     files = [str(picture.file.absolute()) for picture in pictures[::step][:_SAMPLE]]
-    job = json.dumps(
-        {
-            "settings": settings.model_dump(mode="json", include=_BUILT_WITH),
-            "files": files,
-        }
-    )
+    job = json.dumps({"settings": settings.model_dump(mode="json", include=_BUILT_WITH), "files": files})
     for _ in range(runs):
         # -P: the current folder may be evidence, and must not be searched for modules.
         command = [sys.executable, "-P", "-m", "simquery.evaluation.times"]
@@ -257,7 +252,7 @@ def _in_fresh_process() -> None:
     from simquery.embedders.backend import load_tensorflow  # noqa: PLC0415
 
     job = json.load(sys.stdin)
-    settings = load_settings(**job["settings"])
+    settings = Settings.model_validate(job["settings"])
     check_model_name(settings.model, settings)
     load_tensorflow()
     import keras  # noqa: F401, PLC0415  (all networks load it: not part of the time)

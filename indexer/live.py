@@ -26,6 +26,8 @@ class LiveIndexing:
         Seconds between two looks at the folders, for network shares that send no events; None: wait for events.
     progress
         Called with the counts while the folders are indexed for the first time.
+    missing_is_true
+        See `Indexer.record_gone`.
     """
 
     def __init__(
@@ -34,10 +36,13 @@ class LiveIndexing:
         selection: Selection,
         poll_seconds: float | None = None,
         progress: Callable[[Counts], None] = lambda _: None,
+        *,
+        missing_is_true: bool = False,
     ) -> None:
         self._indexer = indexer
         self._selection = selection
         self._progress = progress
+        self._missing_is_true = missing_is_true
         self._watcher = Watcher(selection.folders, poll_seconds=poll_seconds)
 
     @property
@@ -57,10 +62,9 @@ class LiveIndexing:
             if watcher.stopped:
                 return
             for folder in folders:
-                self._indexer.record_gone(folder)
+                self._indexer.record_gone(folder, missing_is_true=self._missing_is_true)
             yield self.counts
             for change in watcher.changes():
-                for path in change.gone:
-                    self._indexer.record_gone(path)
+                self._indexer.record_seen_gone(change.gone)
                 self._indexer.index(self._selection.of(change.files), lambda _: None)
                 yield self.counts

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from simquery.cluster.waiting import PATIENCE_SECONDS, Cluster
 from simquery.embedders import Embedder, Pixels, is_usable
 from simquery.errors import PictureError
-from simquery.indexer.evidence import EvidenceFile, is_folder, is_gone
+from simquery.indexer.absence import Absence
+from simquery.indexer.evidence import EvidenceFile
 from simquery.indexer.images import Images, Occurrence, image_document
-from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry, refused_entry
+from simquery.indexer.ledger import Entry, Ledger, Status, refused_entry
 from simquery.indexer.reading import Obstacle, hash_file, obstacle
 from simquery.indexer.timings import Timings
 from simquery.mappings import install_templates, open_files_index, open_images_index
@@ -184,6 +185,7 @@ class Indexer:
             )
             for name, embedder in self._embedders.items()
         }
+        self._absence = Absence(self._cluster, self._ledger, case)
         self._timings = Timings(client, self._cluster, case)
         self._decoders = shared_decoders()
         self._batch_size = _FIRST_BATCH
@@ -223,18 +225,13 @@ class Indexer:
             images.refresh()
         self._timings.store()
 
-    def record_gone(self, folder: Path) -> None:
-        """Note in the ledger which paths below a folder, or that path itself, are not there any more.
+    def record_gone(self, folder: Path, *, missing_is_true: bool = False) -> None:
+        """Record which paths below an evidence folder are gone: see `Absence.record_below`."""
+        self.counts.gone += self._absence.record_below(folder, missing_is_true=missing_is_true)
 
-        Documents of pictures stay as they are: evidence that has gone was there.
-        """
-        (entry,) = self._ledger.lookup([EvidenceFile(folder)])
-        for entries in [[entry]] if entry and not is_folder(folder) else self._ledger.below(folder):
-            gone = [entry for entry in entries if not entry.gone_at and is_gone(entry.candidate.path)]
-            self._ledger.record([gone_entry(entry) for entry in gone])
-            self.counts.gone += len(gone)
-            for entry in gone:
-                logger.debug("'%s' is gone", display_path(entry.candidate.path))
+    def record_seen_gone(self, paths: Sequence[Path]) -> None:
+        """Record that paths are gone, and what was below them, after a watcher saw them go."""
+        self.counts.gone += self._absence.record_seen(paths)
 
     def _batches(self, candidates: Iterable[EvidenceFile]) -> Iterator[tuple[EvidenceFile, ...]]:
         iterator = iter(candidates)

@@ -17,6 +17,8 @@ from simquery.mappings.schema import (
     open_index,
     results_index,
     store_candidates,
+    store_filesystems,
+    stored_filesystems,
     template,
 )
 
@@ -37,5 +39,7 @@ __all__ = [
     "open_index",
     "results_index",
     "store_candidates",
+    "store_filesystems",
+    "stored_filesystems",
     "template",
 ]

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from elasticsearch import AuthorizationException, BadRequestError, Elasticsearch, NotFoundError
 
 from simquery.errors import CaseError, SchemaError
+from simquery.paths import display_path, real_path
 
 __all__ = [
     "PATHS_LISTED",
@@ -28,12 +30,14 @@ __all__ = [
     "open_index",
     "results_index",
     "store_candidates",
+    "store_filesystems",
+    "stored_filesystems",
     "template",
 ]
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the mappings; every change that documents of the old one do not fit raises it."""
 
 PATHS_LISTED = 1000
@@ -262,6 +266,28 @@ def store_candidates(
     stored = {"candidates": {**meta.get("candidates", {}), **candidates}}
     measured = {**meta.get("recall", {}), **(recall or {})}
     client.indices.put_mapping(index=name, meta=meta | stored | ({"recall": measured} if measured else {}))
+
+
+def stored_filesystems(client: Elasticsearch, case: str, folder: Path) -> dict[Path, str]:
+    """Return the filesystems of an evidence folder at the end of the last run, by the path where each begins."""
+    for meta in case_indices(client):
+        if meta.get("case") == case and (stored := meta.get("filesystems", {}).get(display_path(folder))):
+            return {real_path(point): identity for point, identity in stored.items()}
+    return {}
+
+
+def store_filesystems(client: Elasticsearch, case: str, folder: Path, found: Mapping[Path, str]) -> None:
+    """Store the filesystems of an evidence folder with the pictures of a case.
+
+    They are in every images index, not in the ledger's: an indexer's key must not change the ledger's mapping.
+    """
+    described = {display_path(point): identity for point, identity in found.items()}
+    for meta in case_indices(client):
+        if meta.get("case") != case or meta.get("filesystems", {}).get(display_path(folder)) == described:
+            continue
+        name = meta.pop("index")
+        filesystems = {**meta.get("filesystems", {}), display_path(folder): described}
+        client.indices.put_mapping(index=name, meta=meta | {"filesystems": filesystems})
 
 
 def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ class IndexOptions(TypedDict, total=False):
         Label each picture with the name of the folder that it lies in.
     thumbnails
         Store a small JPEG with each picture.
+    record_missing
+        Record missing files as gone, even if their disk may just not be mounted.
     """
 
     include: Sequence[str]
@@ -52,6 +54,7 @@ class IndexOptions(TypedDict, total=False):
     min_side: int
     label_folders: bool
     thumbnails: bool
+    record_missing: bool
 
 
 class QueryOptions(TypedDict, total=False):

@@ -4,6 +4,7 @@
    + SettingsError (2): a setting that cannot be used
    + InputError (3): the evidence folder, a reference picture or what is asked of them
       - FolderError
+      - MissingEvidenceError
       - PictureError
       - DatasetError
       - QueryError
@@ -46,6 +47,7 @@ __all__ = [
     "InputError",
     "JavaError",
     "KibanaError",
+    "MissingEvidenceError",
     "NodeError",
     "NotElasticsearchError",
     "PictureError",
@@ -80,6 +82,10 @@ class InputError(SimqueryError):
 
 class FolderError(InputError):
     """An evidence folder that is missing, not a folder, or cannot be read."""
+
+
+class MissingEvidenceError(InputError):
+    """So much of an evidence folder is missing that its disk may not be mounted."""
 
 
 class PictureError(InputError):

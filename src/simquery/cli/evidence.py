@@ -45,6 +45,11 @@ def _evidence_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--partition", callback=_partition, default="1/1", metavar="I/N", help="Index part I of N."),
             click.option("--label-folders", is_flag=True, help="Label pictures with the name of their folder."),
             click.option("--thumbnails", is_flag=True, help="Store a small JPEG with each picture."),
+            click.option(
+                "--record-missing",
+                is_flag=True,
+                help="Record missing files as gone, even if their disk may just not be mounted.",
+            ),
             precision_option,
         )
     ):

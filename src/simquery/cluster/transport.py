@@ -52,7 +52,7 @@ class WaitingTransport(Transport):
     def _described(self, hindrance: Hindrance, status: int, options: Mapping[str, Any]) -> tuple[Hindrance, str]:
         if hindrance is Hindrance.STARTING:
             return hindrance, "The cluster refuses credentials that it accepted before, as a restarted server does"
-        said = f"The cluster cannot do this now (HTTP status {status})"
+        said = f"The cluster cannot do this now (HTTP status {status}; see whether its disks have room)"
         busy = hindrance is Hindrance.AWAY and status == _TOO_MANY
         return (hindrance, said) if busy else self._examined(hindrance, said, options)
 

@@ -20,6 +20,9 @@ if [[ -n "${ELASTIC_PASSWORD_FILE:-}" ]]; then
   [[ -f config/elasticsearch.keystore ]] || keystore create --silent
   keystore list | grep --quiet '^bootstrap.password$' || keystore add --stdin bootstrap.password <<< "$ELASTIC_PASSWORD"
 fi
+if [[ $(ulimit -Hn) != unlimited && $(ulimit -Hn) -lt 65535 && -f /usr/local/lib/limits.so ]]; then
+  export LD_PRELOAD=/usr/local/lib/limits.so
+fi
 # This copy of the server lacks the modules that these belong to, and ends at settings that it does not know.
 exec env --unset=ingest.geoip.downloader.enabled --unset=xpack.ml.enabled \
   "$JAVA" "${small[@]}" -cp "$ES_HOME/lib/tools/server-launcher/*" org.elasticsearch.server.launcher.ServerLauncher

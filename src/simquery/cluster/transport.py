@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -34,9 +35,9 @@ class WaitingTransport(Transport):
         while True:
             try:
                 answer = super().perform_request(method, target, **options)
-            except elastic_transport.TlsError:
-                raise
             except (elastic_transport.ConnectionError, elastic_transport.ConnectionTimeout) as error:
+                if isinstance(error, elastic_transport.TlsError) and not _hung_up(error):
+                    raise
                 if not waiting.again(*self._examined(Hindrance.AWAY, _unreached(error), options)):
                     raise
                 continue
@@ -69,6 +70,14 @@ class WaitingTransport(Transport):
         return hindrance, said
 
 
+def _hung_up(error: elastic_transport.TlsError) -> bool:
+    """Tell whether the peer only ended the connection, as a server does that is killed during the handshake."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, ssl.SSLEOFError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
 def _unreached(error: Exception) -> str:
     return f"The cluster cannot be reached ({str(error).rstrip('.')})"
 
@@ -81,11 +90,10 @@ class PunctualNode(Urllib3HttpNode):
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        secure = config.scheme == "https"
-        self.pool.ConnectionCls = _PunctualHTTPSConnection if secure else _PunctualHTTPConnection
+        self.pool.ConnectionCls = _PunctualTlsConnection if config.scheme == "https" else _PunctualConnection
 
 
-class _Punctual(urllib3.connection.HTTPConnection):
+class _PunctualConnection(urllib3.connection.HTTPConnection):
     def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
         late = threading.Event()
         connected = self.sock
@@ -113,9 +121,5 @@ class _Punctual(urllib3.connection.HTTPConnection):
         return answer
 
 
-class _PunctualHTTPConnection(_Punctual):
-    pass
-
-
-class _PunctualHTTPSConnection(_Punctual, urllib3.connection.HTTPSConnection):
+class _PunctualTlsConnection(_PunctualConnection, urllib3.connection.HTTPSConnection):
     pass

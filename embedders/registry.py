@@ -55,7 +55,7 @@ def check_model_name(name: str, settings: Settings) -> str:
     # Entry points come last: listing the installed packages takes a while.
     ours = known & {*settings.embedders, *NETWORKS, "mini"}
     if not _MODEL_NAME.fullmatch(name) or not (ours or known & set(model_names(settings))):
-        raise UnknownModelError(f"There is no model '{name}'. There are: {', '.join(model_names(settings))}.")
+        raise UnknownModelError(f"There is no model '{name}'. Choose from: {', '.join(model_names(settings))}.")
     return name
 
 

@@ -193,7 +193,7 @@ def test_a_signal_during_indexing_ends_it_cleanly_and_the_next_run_goes_on(
         said += indexing.stderr.read()
     assert indexing.returncode == code, said
     assert "Traceback" not in said
-    assert ("run the same command again to go on from there" in said) == (command == "index")
+    assert ("run the same command again to continue" in said) == (command == "index")
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
     assert counts["unchanged"] >= 64
     assert counts["indexed"] + counts["unchanged"] == 600
@@ -234,7 +234,7 @@ def test_an_empty_folder_is_indexed_without_complaint(case: str, tmp_path: Path)
 
 
 def test_an_unknown_model_has_exit_code_4_and_names_the_known_ones(case: str, evidence: Path) -> None:
-    assert "There are: " in fails(4, "index", evidence, "--case", case, "--model", "resnet5000")
+    assert "Choose from: " in fails(4, "index", evidence, "--case", case, "--model", "resnet5000")
     assert "inceptionresnetv2" in fails(4, "query", evidence / "1.png", "--case", case, "--model", "../etc")
 
 
@@ -262,7 +262,7 @@ def test_a_sheet_never_overwrites_a_file(case: str, evidence: Path) -> None:
     simquery("index", evidence, "--case", case)
     before = (evidence / "2.png").read_bytes()
     arguments = ("query", evidence / "1.png", "--case", case, "--sheet", evidence / "2.png")
-    assert "nothing is overwritten" in fails(2, *arguments)
+    assert "is not overwritten" in fails(2, *arguments)
     assert (evidence / "2.png").read_bytes() == before
 
 
@@ -340,7 +340,7 @@ def test_options_of_a_query_reach_it(case: str, evidence: Path, tmp_path: Path) 
 def test_a_query_without_sense_is_refused(case: str, evidence: Path) -> None:
     simquery("index", evidence, "--case", case)
     for arguments, code, message in (
-        (("--distance", "hamming"), 3, "There are: cosine"),
+        (("--distance", "hamming"), 3, "Choose from: cosine"),
         (("--augment", "shear"), 3, "flip, rotate, grey, crop"),
         (("--path", "[a"), 3, "broken"),
         (("--since", "soon"), 3, "is no date"),

@@ -132,8 +132,8 @@ def test_the_command_marks_ranges_and_lists_what_was_said(query: str) -> None:
         (["1"], "give their ranks and --as"),
         (["--as", "relevant"], "give their ranks and --as"),
         (["--note", "why"], "--note only works with ranks and --as"),
-        (["0", "--as", "review"], "'0' is no rank"),
-        (["5-3", "--as", "review"], "'5-3' is no rank"),
+        (["0", "--as", "review"], "'0' is neither a rank"),
+        (["5-3", "--as", "review"], "'5-3' is neither a rank"),
     ],
 )
 def test_what_makes_no_sense_is_said(arguments: list[str], message: str) -> None:

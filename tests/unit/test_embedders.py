@@ -317,7 +317,7 @@ def test_an_own_embedder_that_does_not_work_is_an_error(target: str, message: st
 
 @pytest.mark.parametrize("name", ["resnet5000", "", "../etc", "vgg 16", "mini*"])
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(UnknownModelError, match="There are: inceptionresnetv2, mini, mobilenet"):
+    with pytest.raises(UnknownModelError, match="Choose from: inceptionresnetv2, mini, mobilenet"):
         check_model_name(name, load_settings())
 
 

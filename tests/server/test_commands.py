@@ -342,14 +342,14 @@ def test_a_query_without_sense_is_refused(case: str, evidence: Path) -> None:
     for arguments, code, message in (
         (("--distance", "hamming"), 3, "Choose from: cosine"),
         (("--augment", "shear"), 3, "flip, rotate, grey, crop"),
-        (("--path", "[a"), 3, "broken"),
-        (("--since", "soon"), 3, "is no date"),
-        (("--near", "here"), 3, "is no place"),
-        (("--filter", "{"), 3, "no JSON"),
+        (("--path", "[a"), 3, "without a ']'"),
+        (("--since", "soon"), 3, "is not a date"),
+        (("--near", "here"), 3, "is not a place"),
+        (("--filter", "{"), 3, "not valid JSON"),
         (("--filter", "@/nowhere.json"), 3, "cannot be read"),
         (("--filter", '{"nonsense": {}}'), 5, "nonsense"),
-        (("--within", "-1"), 3, "is no distance"),
-        (("--mode", "approximate", "--all"), 3, "use the exact mode"),
-        (("--candidates", "0"), 3, "not possible"),
+        (("--within", "-1"), 3, "is not a distance"),
+        (("--mode", "approximate", "--all"), 3, "use exact mode"),
+        (("--candidates", "0"), 3, "must be from 1 to"),
     ):
         assert message in fails(code, "query", evidence / "1.png", "--case", case, *arguments)

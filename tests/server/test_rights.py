@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from elastic_transport import ObjectApiResponse
@@ -17,7 +18,10 @@ from simquery.cluster import connect, explain
 from simquery.distances import DISTANCES
 from simquery.embedders import Embedder
 from simquery.errors import AuthenticationError, ClusterError
+from simquery.evaluation.dataset import read_dataset
+from simquery.evaluation.times import time_elasticsearch
 from simquery.indexer import Counts, Indexer, Verifier, check_folder, scan
+from simquery.indexer.filesystems import filesystems
 from simquery.kibana import roles
 from simquery.mappings import (
     embedding_facts,
@@ -29,6 +33,7 @@ from simquery.mappings import (
     open_index,
     results_index,
     store_candidates,
+    stored_filesystems,
 )
 from simquery.query import Query, Ranking, Searcher
 from simquery.query.marks import Verdict, mark_hits, read_review
@@ -109,6 +114,15 @@ def test_the_indexers_key_stores_what_recall_and_evaluations_find(
     for kind in ("measures", "timings"):
         assert client.indices.exists(index=open_index(indexer, kind))
         open_index(indexer, kind)
+
+
+def test_the_indexers_key_stores_the_filesystems_of_an_evidence_folder(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    indexer = Indexer(as_role("simquery-indexer"), case, embedder)
+    indexer.index(scan(check_folder(evidence)), lambda _: None)
+    indexer.record_gone(evidence)
+    assert stored_filesystems(client, case, evidence) == filesystems(evidence) != {}
 
 
 def test_without_templates_indices_are_the_same(
@@ -287,15 +301,19 @@ def test_marks_that_the_server_would_not_stamp_are_refused(
     client.delete_by_query(index=f"{results_index()},{marks_index()}", query={"term": {"case": case}}, refresh=True)
 
 
-def test_the_indexers_key_may_delete_its_scratch_index_and_no_other(as_role: Connect, case: str) -> None:
-    key = as_role("simquery-indexer")
-    scratch = f"simquery-scratch-{case}"
-    key.indices.create(index=scratch, mappings={"properties": {"a": {"type": "long"}}})
-    key.bulk(index=scratch, operations=[{"index": {}}, {"a": 1}])
-    key.indices.forcemerge(index=scratch)
-    key.indices.refresh(index=scratch)
-    assert key.count(index=scratch)["count"] == 1
-    key.indices.delete(index=scratch)
+def test_the_indexers_key_times_queries_and_leaves_no_index_behind(
+    as_role: Connect, client: Elasticsearch, tmp_path: Path
+) -> None:
+    for seed in range(4):
+        save_picture(tmp_path / "classes" / "ab"[seed % 2] / f"{seed}.png", seed)
+    dataset = read_dataset(tmp_path / "classes", ())
+    vectors = np.random.default_rng(1).random((4, 16), dtype=np.float32)
+    before = set(client.indices.get(index="simquery-*").body)
+    timings = time_elasticsearch(
+        as_role("simquery-indexer"), "net", dataset, vectors, rows=[0], distances=[DISTANCES["cosine"]], runs=1
+    )
+    assert [timing.count for timing in timings] == [4]
+    assert set(client.indices.get(index="simquery-*").body) == before
 
 
 def test_a_reader_verifies(
@@ -319,6 +337,7 @@ def test_the_commands_work_with_a_readers_key(
     settings = key_of("simquery-reader")
     assert settings.api_key is not None
     monkeypatch.setenv("SIMQUERY_URL", str(settings.url))
+    monkeypatch.setenv("SIMQUERY_CA_FILE", str(settings.ca_file))
     monkeypatch.setenv("SIMQUERY_API_KEY", settings.api_key.get_secret_value())
 
     def run(*arguments: object) -> Result:

@@ -1,5 +1,6 @@
 """The connection to the cluster, against servers on loopback that behave badly."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from elastic_transport import ConnectionTimeout, TlsError
 from pydantic import AnyHttpUrl, SecretStr
 
 from simquery.cluster import connect
-from simquery.cluster.patience import Hindrance, Patience
+from simquery.cluster.patience import Hindrance, Patience, Waiting
 from simquery.cluster.room import scarce_room
 from simquery.errors import ClusterUnreachableError, SettingsError
 from simquery.node.certificate import make_certificate
@@ -120,6 +121,17 @@ def test_a_run_waits_longest_for_room_and_less_for_its_credentials() -> None:
     patience = Patience.of_a_run(900.0)
     limits = [patience.limit(hindrance) for hindrance in (Hindrance.STARTING, Hindrance.AWAY, Hindrance.FULL)]
     assert limits == sorted(set(limits))
+
+
+def test_a_server_that_falls_silent_with_a_full_disk_is_waited_for_as_long_as_for_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    waiting = Waiting(Patience(seconds=0.0, room_seconds=60.0))
+    assert not waiting.again(Hindrance.AWAY, "away")
+    assert waiting.again(Hindrance.FULL, "No room.")
+    assert waiting.again(Hindrance.AWAY, "away")
+    assert caplog.messages == ["No room: waiting for it, 60 seconds at most; nothing is lost."]
 
 
 def test_the_full_disk_is_named_with_what_it_needs() -> None:

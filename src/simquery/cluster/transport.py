@@ -52,7 +52,7 @@ class WaitingTransport(Transport):
     def _described(self, hindrance: Hindrance, status: int, options: Mapping[str, Any]) -> tuple[Hindrance, str]:
         if hindrance is Hindrance.STARTING:
             return hindrance, "The cluster refuses credentials that it accepted before, as a restarted server does"
-        said = f"The cluster cannot do this now (HTTP status {status})"
+        said = f"The cluster cannot do this now (HTTP status {status}; see whether its disks have room)"
         busy = hindrance is Hindrance.AWAY and status == _TOO_MANY
         return (hindrance, said) if busy else self._examined(hindrance, said, options)
 
@@ -90,11 +90,10 @@ class PunctualNode(Urllib3HttpNode):
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        secure = config.scheme == "https"
-        self.pool.ConnectionCls = _PunctualHTTPSConnection if secure else _PunctualHTTPConnection
+        self.pool.ConnectionCls = _PunctualTlsConnection if config.scheme == "https" else _PunctualConnection
 
 
-class _Punctual(urllib3.connection.HTTPConnection):
+class _PunctualConnection(urllib3.connection.HTTPConnection):
     def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
         late = threading.Event()
         connected = self.sock
@@ -122,9 +121,5 @@ class _Punctual(urllib3.connection.HTTPConnection):
         return answer
 
 
-class _PunctualHTTPConnection(_Punctual):
-    pass
-
-
-class _PunctualHTTPSConnection(_Punctual, urllib3.connection.HTTPSConnection):
+class _PunctualTlsConnection(_PunctualConnection, urllib3.connection.HTTPSConnection):
     pass

@@ -1,15 +1,18 @@
 """Decoding in processes of their own: one that crashes or hangs costs one picture, not the run."""
 
 import atexit
+import contextlib
 import json
 import logging
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from functools import cache
 from multiprocessing.connection import Pipe
 from pathlib import Path
@@ -46,6 +49,7 @@ class Decoders:
         for _ in range(count):
             self._idle.put(None)
         self._running: set[_Process] = set()
+        self._awaited: dict[threading.Thread, _Process] = {}
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
 
     def decode(
@@ -80,6 +84,7 @@ class Decoders:
             if process is None:
                 process = _Process(self._lock.fileno())
                 self._running.add(process)
+            self._awaited[threading.current_thread()] = process
             return _ask(process, path, into, state=state, thumbnail=thumbnail)
         except (EOFError, OSError) as error:
             if process is None:
@@ -90,7 +95,15 @@ class Decoders:
             logger.info("'%s': %s", display_path(path), failure)
             return failure
         finally:
+            self._awaited.pop(threading.current_thread(), None)
             self._idle.put(process)
+
+    def abandon(self, threads: Iterable[threading.Thread]) -> None:
+        """Kill the processes that these threads wait for: a run can end while a network share gives no answer."""
+        for thread in threads:
+            process = self._awaited.get(thread)
+            if process is not None:
+                process.abandon()
 
     def close(self) -> None:
         """End all processes."""
@@ -167,6 +180,12 @@ class _Process:
             place += os.preadv(self._pixels, [values.data], place)
         if place != sum(values.nbytes for values in into):
             raise EOFError
+
+    def abandon(self) -> None:
+        """Kill it, and wake up the thread that waits for its answer: it may not end before the file system answers."""
+        self._process.kill()
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         self._close()

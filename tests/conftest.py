@@ -32,7 +32,7 @@ def _no_thread_left_behind() -> Iterator[None]:
     left = [
         thread
         for thread in set(threading.enumerate()) - before
-        if thread.name.startswith(("reader", "preparer")) or type(thread).__module__.startswith("watchdog")
+        if thread.name.startswith(("reader", "preparer", "writer")) or type(thread).__module__.startswith("watchdog")
     ]
     assert not left
 

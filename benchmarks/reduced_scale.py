@@ -1,4 +1,4 @@
-"""What decoding large photos at a reduced scale saves, and what it does to rankings.
+"""What decoding large photos at a reduced scale saves, and how it changes rankings.
 
     python benchmarks/reduced_scale.py ../shared/data/caltech101 --model mobilenetv2
 
@@ -11,6 +11,7 @@ precision at 10 (the folder is the class) with each photo as the reference, itse
 import argparse
 import io
 import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from simquery.embedders import Embedder, build_embedder
-from simquery.pictures.decoding import load_picture
+from simquery.pictures.decoding import REDUCED_SIDE, load_picture
+from simquery.pictures.files import open_evidence
 from simquery.settings import load_settings
 
 K = 10
@@ -34,14 +36,15 @@ def main() -> None:
     vectors: dict[str, list[np.ndarray]] = {"full": [], "reduced": []}
     seconds = {"full": 0.0, "reduced": 0.0}
     for number, path in enumerate(paths):
-        file = io.BufferedReader(io.BytesIO(enlarged(path, number)))  # type: ignore[arg-type]
-        for name, side in (("full", FULL_SCALE), ("reduced", None)):
-            file.seek(0)
-            started = time.process_time()
-            picture = load_picture(file, side) if side else load_picture(file)
-            pixels = picture.pixels(embedder.input_size)
-            seconds[name] += time.process_time() - started
-            vectors[name].append(unit(embedder, pixels))
+        with tempfile.NamedTemporaryFile() as large:
+            large.write(enlarged(path, number))
+            large.flush()
+            for name, side in (("full", FULL_SCALE), ("reduced", REDUCED_SIDE)):
+                with open_evidence(Path(large.name)) as file:
+                    started = time.process_time()
+                    pixels = load_picture(file, side).pixels(embedder.input_size)
+                    seconds[name] += time.process_time() - started
+                vectors[name].append(unit(embedder, pixels))
     full, reduced = np.stack(vectors["full"]), np.stack(vectors["reduced"])
     among = full @ full.T
     np.fill_diagonal(among, -1)

@@ -1,1 +1,1 @@
-"""Pictures: opening, identifying and decoding files, what they say of themselves, thumbnails, variants; no networks."""
+"""Pictures: identifying and decoding files, their metadata, thumbnails, variants; no networks."""

@@ -1,4 +1,4 @@
-"""Bringing pictures of any mode to 8-bit RGB in sRGB."""
+"""Conversion of pictures of any mode to 8-bit RGB in sRGB."""
 
 import io
 from collections.abc import Iterator
@@ -9,6 +9,9 @@ from PIL import Image, ImageCms
 
 __all__ = ["reduced", "to_rgb"]
 
+_LONGEST_SIDE = 1 << 20
+"""Pixels; scaling down a longer side in one step would take gigabytes."""
+
 _MAX_16_BIT = 65535.0
 _ROWS = 1024
 _WHITE = (255, 255, 255, 255)
@@ -18,12 +21,16 @@ _SRGB = ImageCms.createProfile("sRGB")
 
 
 def reduced(image: Image.Image, reduced_side: int) -> Image.Image:
-    """Scale a large picture down by a whole number; both sides keep at least ``reduced_side`` pixels."""
-    factor = min(image.size) // reduced_side
-    return image.reduce(factor) if factor > 1 and image.mode in _REDUCIBLE else image
+    """Scale a large picture down by whole numbers; each side keeps at least ``reduced_side`` pixels where it has them.
+
+    Both sides are divided by the same number, unless one of them is longer than any camera's.
+    """
+    least = max(1, min(image.size) // reduced_side)
+    across, down = (max(least, -(-side // _LONGEST_SIDE)) for side in image.size)
+    return image.reduce((across, down)) if max(across, down) > 1 and image.mode in _REDUCIBLE else image
 
 
-def to_rgb(image: Image.Image, profile: bytes | None, reduced_side: int) -> Image.Image:
+def to_rgb(image: Image.Image, profile: bytes | None, reduced_side: int) -> tuple[Image.Image, str | None]:
     """Convert a picture of any mode to RGB in sRGB.
 
     Parameters
@@ -34,28 +41,34 @@ def to_rgb(image: Image.Image, profile: bytes | None, reduced_side: int) -> Imag
         Its embedded ICC profile.
     reduced_side
         As for `reduced`.
+
+    Returns
+    -------
+    picture, problem
+        The picture in RGB; why its profile could not be used, or None.
     """
     if image.mode.startswith("I") or image.mode == "F":
-        return reduced(_eight_bits(image), reduced_side).convert("RGB")
+        return reduced(_eight_bits(image), reduced_side).convert("RGB"), None
     if image.has_transparency_data:
         layer = reduced(image.convert("RGBA"), reduced_side)
         image = Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
     elif image.mode not in _PROFILED:
         image = reduced(image.convert("RGB"), reduced_side)
-    if profile and (converted := _in_srgb(image, profile)):
-        return converted
-    return image if image.mode == "RGB" else image.convert("RGB")
+    converted, problem = _in_srgb(image, profile) if profile else (None, None)
+    if converted is not None:
+        return converted, None
+    return image if image.mode == "RGB" else image.convert("RGB"), problem
 
 
-def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """The colours that a profile means, or None where it is damaged, does not fit, or is sRGB already."""
+def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image | None, str | None]:
+    """The colours that a profile means; None where it is sRGB already, or cannot be used, and why."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source):
-            return None
-        return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return None
+            return None, None
+        return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB"), None
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        return None, str(error)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -70,7 +83,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _rows(image: Image.Image) -> Iterator[NDArray[np.float32]]:
-    """The picture in strips, as numbers: all of it at once would take four times its memory."""
+    """The picture in strips, as numbers: the whole at once would take four times its memory."""
     for top in range(0, image.height, _ROWS):
         strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
         yield np.nan_to_num(np.asarray(strip, dtype=np.float32), posinf=0.0, neginf=0.0)

@@ -1,98 +1,121 @@
-"""The process in which evidence is decoded, started by `simquery.pictures.decoders`: hostile files cannot harm the run.
+"""The process that decodes evidence, started by `simquery.pictures.decoders`: hostile files cannot harm the run.
 
-It speaks JSON over one connection and ends with it; pixels go through memory that it shares with the run. A picture
-that takes too long, or more memory than there is for one, ends the process, and nothing else.
+It gets open files over a socket, writes pixels into memory that it shares with the run, and answers in JSON. It works
+in a sandbox. A picture that takes too much time or memory ends this process, and nothing else.
 """
 
 import contextlib
 import fcntl
 import json
 import os
-import resource
 import signal
-import sys
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from multiprocessing.connection import Connection
-from pathlib import Path
+from io import BufferedReader
 from typing import Any
 
 from simquery.errors import PictureError
+from simquery.pictures import sandbox
 from simquery.pictures.decoding import UnreadError, decode_picture
 from simquery.pictures.facts import described
-from simquery.pictures.files import CHANGED, FileState, has_changed, open_evidence, unread_reason
+from simquery.pictures.files import unread_reason
+from simquery.pictures.formats import decoded_formats
 from simquery.pictures.pixels import Pixels
 
-__all__ = ["CPU_SECONDS", "MEMORY", "SECONDS", "answer", "main"]
+__all__ = ["answer", "import_everything", "main"]
 
-CPU_SECONDS = 60.0
-"""So long a processor may work on one picture."""
-
-SECONDS = 300.0
-"""So long one picture may take in all: a network share may stall."""
-
-MEMORY = 3 << 30
-"""Bytes that the process may have: twice what the largest picture that is decoded needs."""
+_LONGEST_REQUEST = 1 << 16
+_LONGEST_REASON = 1000
+"""Characters; some libraries quote the file."""
 
 Alone = Callable[[], AbstractContextManager[None]]
 
 
-def main(connection: Connection, lock: int, pixels: int) -> None:
+def main(connection: int, lock: int, pixels: int) -> None:
     """Answer requests until the connection ends.
 
     Parameters
     ----------
     connection
-        To the run.
+        Descriptor of a socket that keeps messages apart. The first message says ``{"sandbox": null}``, or why there is
+        no sandbox; each later one answers the request that came with an open file.
     lock
-        Descriptor of a file that all decoders of the run share, to be locked while a very large picture is decoded.
+        Descriptor of a file that all decoders of the run share and lock while they decode a very large picture.
     pixels
-        Descriptor of a file in memory: the pixels at each size asked for are written there, one after the other.
+        Descriptor of a file in memory that takes the pixels at each size asked for, one after the other.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends the connection
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    sandbox.limit_resources()
+    import_everything()
+    peer = socket.socket(fileno=connection)
+    os.dup2(1, 2)  # codecs write their opinion of a file there
+    try:
+        sandbox.enter_sandbox()
+    except sandbox.SandboxError as error:
+        _send(connection, {"sandbox": error.strerror})
+    else:
+        _send(connection, {"sandbox": None})
 
     @contextlib.contextmanager
     def alone() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         fcntl.lockf(lock, fcntl.LOCK_EX)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, sandbox.SECONDS)
         try:
             yield
         finally:
             fcntl.lockf(lock, fcntl.LOCK_UN)
 
-    connection.send_bytes(b"ready")
-    with contextlib.suppress(EOFError, ConnectionError):
+    with contextlib.suppress(ConnectionError):
         while True:
-            request = json.loads(connection.recv_bytes())
-            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # unhandled, these signals end the process
-            signal.setitimer(signal.ITIMER_REAL, SECONDS)
-            header, arrays = answer(request, alone)
+            message, descriptors, _, _ = socket.recv_fds(peer, _LONGEST_REQUEST, 1)
+            if not message:
+                return
+            signal.setitimer(signal.ITIMER_PROF, sandbox.CPU_SECONDS)  # unhandled, these signals end the process
+            signal.setitimer(signal.ITIMER_REAL, sandbox.SECONDS)
+            with os.fdopen(descriptors[0], "rb") as file:
+                header, arrays = answer(json.loads(message), file, alone)
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.setitimer(signal.ITIMER_PROF, 0)
             place = 0
             for values in arrays:
                 place += os.pwrite(pixels, values.data, place)
-            connection.send_bytes(json.dumps(header).encode())
+            _send(connection, header)
 
 
-def answer(request: dict[str, Any], alone: Alone = contextlib.nullcontext) -> tuple[dict[str, Any], list[Pixels]]:
+def import_everything() -> None:
+    """Import what decoding imports only when it comes to need it: a sandbox opens no file, and no module."""
+    import mmap  # noqa: F401, PLC0415
+
+    import scipy.fftpack  # noqa: F401, PLC0415
+    from PIL import BmpImagePlugin, ImageColor, ImageFilter, ImagePalette, TiffImagePlugin  # noqa: F401, PLC0415
+
+    decoded_formats()
+    for encoding in ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "cp1252"):
+        b"".decode(encoding)
+
+
+def answer(
+    request: dict[str, Any], file: BufferedReader, alone: Alone = contextlib.nullcontext
+) -> tuple[dict[str, Any], list[Pixels]]:
     """Fields of the document and pixels at each size, or the kind of error and the reason."""
     try:
-        with open_evidence(Path(request["path"])) as file:
-            picture, arrays = decode_picture(file, [(height, width) for height, width in request["sizes"]], alone)
-            fields = described(picture, with_thumbnail=request["thumbnail"])
-            if request["state"] and has_changed(file, FileState(*request["state"])):
-                raise UnreadError(CHANGED)
+        picture, arrays = decode_picture(file, [(height, width) for height, width in request["sizes"]], alone)
+        return {"fields": described(picture, with_thumbnail=request["thumbnail"])}, arrays
     except PictureError as error:
-        return {"error": type(error).__name__, "reason": str(error)}, []
+        return _error(type(error), str(error)), []
+    except MemoryError:
+        return _error(UnreadError, "too large for the memory of this machine"), []
     except OSError as error:
-        return {"error": UnreadError.__name__, "reason": unread_reason(error)}, []
-    return {"fields": fields}, arrays
+        return _error(UnreadError, unread_reason(error)), []
+    except Exception as error:  # noqa: BLE001  (a picture that decodes and then cannot be scaled or described)
+        return _error(PictureError, f"broken picture: {error or type(error).__name__}"), []
 
 
-if __name__ == "__main__":
-    main(Connection(int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3]))
+def _error(kind: type[PictureError], reason: str) -> dict[str, Any]:
+    return {"error": kind.__name__, "reason": reason[:_LONGEST_REASON]}
+
+
+def _send(connection: int, message: dict[str, Any]) -> None:
+    os.write(connection, json.dumps(message).encode())

@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: one that crashes or hangs costs one picture, not the run."""
+"""Decoding in processes of their own: a file that crashes, hangs or takes over its decoder costs one picture."""
 
 import atexit
 import contextlib
@@ -13,35 +13,44 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import cache
-from multiprocessing.connection import Pipe
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from simquery.errors import PictureError, SimqueryError
 from simquery.paths import display_path
-from simquery.pictures.decoder import CPU_SECONDS, SECONDS
 from simquery.pictures.decoding import NotAPictureError, UnreadError
-from simquery.pictures.files import FileState
+from simquery.pictures.files import CHANGED, FileState, has_changed, open_evidence, unread_reason
 from simquery.pictures.pixels import Pixels
+from simquery.pictures.sandbox import CPU_SECONDS, SECONDS
 
 __all__ = ["Decoders", "decoder_command", "shared_decoders"]
 
 logger = logging.getLogger(__name__)
 
 _ERRORS = {error.__name__: error for error in (PictureError, NotAPictureError, UnreadError)}
+_LONGEST_ANSWER = 1 << 16
 _READY_SECONDS = 120.0
 _LAST_RESORT = 10 * SECONDS
-"""After so long without any answer the process is given up: a dead network share can keep it from ending itself."""
+"""Seconds without any answer after which a decoder is killed: a dead network share can keep it from ending itself."""
+
+_ENDING_SECONDS = 10.0
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    "from simquery.pictures.decoder import main; main(*map(int, sys.argv[2:]))"
+)
 
 
 class Decoders:
-    """Decoder processes, started when they are first needed.
+    """Decoder processes, each started when it is first needed.
 
     Parameters
     ----------
     count
-        So many processes at most.
+        The most processes at the same time.
     """
 
     def __init__(self, count: int) -> None:
@@ -55,18 +64,18 @@ class Decoders:
     def decode(
         self, path: Path, into: Sequence[Pixels], *, state: FileState | None = None, thumbnail: bool = False
     ) -> dict[str, Any] | PictureError:
-        """Decode one picture; may be called from several threads.
+        """Decode one picture; several threads may call this at the same time.
 
         Parameters
         ----------
         path
-            The file.
+            The file. It is opened here, read-only; a decoder gets the open file and can open no other.
         into
-            Arrays of shape (height, width, 3) that get its pixels, each at its own size.
+            uint8 arrays of shape (height, width, 3), which receive the pixels, each at its own size.
         state
-            The file must still be as it was seen; None: as it is now.
+            The state in which the file was seen; a file in another state is an `UnreadError`. None: any state.
         thumbnail
-            Whether its document gets a thumbnail.
+            Whether the fields include a thumbnail.
 
         Returns
         -------
@@ -79,18 +88,31 @@ class Decoders:
         SimqueryError
             When no decoder process can be started.
         """
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(open_evidence(path))
+            except OSError as error:
+                return UnreadError(unread_reason(error))
+            outcome = self._decode(path, file, into, thumbnail=thumbnail)
+            if state is not None and has_changed(file, state):
+                outcome = UnreadError(CHANGED)
+        return outcome
+
+    def _decode(
+        self, path: Path, file: BufferedReader, into: Sequence[Pixels], *, thumbnail: bool
+    ) -> dict[str, Any] | PictureError:
         process = self._idle.get()
         try:
             if process is None:
                 process = _Process(self._lock.fileno())
                 self._running.add(process)
             self._awaited[threading.current_thread()] = process
-            return _ask(process, path, into, state=state, thumbnail=thumbnail)
-        except (EOFError, OSError) as error:
+            return process.decode(file, into, thumbnail=thumbnail)
+        except (EOFError, OSError, ValueError, LookupError, TypeError) as error:
             if process is None:
                 raise
             self._running.discard(process)
-            failure = process.failure(timed_out=isinstance(error, TimeoutError))
+            failure = process.failure(error)
             process = None
             logger.info("'%s': %s", display_path(path), failure)
             return failure
@@ -114,91 +136,117 @@ class Decoders:
 
 @cache
 def shared_decoders() -> Decoders:
-    """The decoders of this process, one for each of its processors; they stay until it ends."""
+    """The decoders of this process, at most one for each of its processors; they stay until it ends."""
     decoders = Decoders(os.cpu_count() or 1)
     atexit.register(decoders.close)
     return decoders
 
 
-def _ask(
-    process: "_Process", path: Path, into: Sequence[Pixels], *, state: FileState | None, thumbnail: bool
-) -> dict[str, Any] | PictureError:
-    request = {
-        "path": str(path),
-        "state": state and [state.size, state.mtime_ns],
-        "sizes": [values.shape[:2] for values in into],
-        "thumbnail": thumbnail,
-    }
-    process.send(json.dumps(request).encode())
-    header = json.loads(process.receive(_LAST_RESORT))
-    if "error" in header:
-        return _ERRORS[header["error"]](header["reason"])
-    process.read_pixels(into)
-    fields: dict[str, Any] = header["fields"]
-    return fields
-
-
 def decoder_command(*descriptors: int) -> list[str]:
-    """What starts a decoder with the descriptors that `simquery.pictures.decoder.main` takes."""
-    # -P: the current folder may be evidence, and must not be searched for modules.
-    return [sys.executable, "-P", "-m", "simquery.pictures.decoder", *map(str, descriptors)]
+    """The command that starts a decoder; `simquery.pictures.decoder.main` takes the descriptors.
+
+    It ignores ``PYTHON…`` variables, and looks for modules where this process does, except in the current folder: that
+    may be evidence.
+    """
+    return [sys.executable, "-I", "-c", _START, json.dumps(_module_folders()), *map(str, descriptors)]
+
+
+def _module_folders() -> list[str]:
+    here = os.stat(".")  # noqa: PTH116  (works in a deleted folder, too)
+    folders = [folder for folder in map(Path, sys.path) if folder.is_absolute() and folder.exists()]
+    return [str(folder) for folder in folders if not os.path.samestat(folder.stat(), here)]
+
+
+def _environment() -> dict[str, str]:
+    """No variable of the run, which may hold a password; only where the system's libraries are."""
+    libraries = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **libraries}
 
 
 class _Process:
+    """One decoder process, which decodes one picture after the other."""
+
     def __init__(self, lock: int) -> None:
-        self._connection, theirs = Pipe()
+        # Each message arrives as a whole: no length has to be believed.
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pixels = os.memfd_create("pixels")  # in memory alone: no pixel of evidence is written to a disk
+        descriptors = (theirs.fileno(), lock, self._pixels)
         with theirs:
             self._process = subprocess.Popen(
-                decoder_command(theirs.fileno(), lock, self._pixels),
+                decoder_command(*descriptors),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # codecs write what they think of a file there
-                pass_fds=(theirs.fileno(), lock, self._pixels),
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                stderr=subprocess.PIPE,
+                pass_fds=descriptors,
+                env=_environment(),
+                cwd="/",  # no medium with evidence is kept busy
             )
+        messages = self._process.stderr
         try:
-            self.receive(_READY_SECONDS)
-        except (EOFError, OSError) as error:
+            self._connection.settimeout(_READY_SECONDS)
+            unavailable = self._receive()["sandbox"]
+        except (EOFError, OSError, ValueError) as error:
             self.end()
-            raise SimqueryError(
-                "A process to decode in cannot be started: 'python -m simquery.pictures.decoder 0 1 2' says why."
-            ) from error
+            said = messages.read().decode("utf-8", "replace").strip() if messages else ""
+            reason = said.splitlines()[-1] if said else str(error) or "it ended without a word"
+            raise SimqueryError(f"The process that decodes pictures cannot be started: {reason}.") from error
+        finally:
+            if messages:
+                messages.close()
+        if unavailable:
+            _warn_of_no_sandbox(unavailable)
+        self._connection.settimeout(_LAST_RESORT)
 
-    def send(self, content: bytes) -> None:
-        self._connection.send_bytes(content)
+    def decode(self, file: BufferedReader, into: Sequence[Pixels], *, thumbnail: bool) -> dict[str, Any] | PictureError:
+        request = {"sizes": [values.shape[:2] for values in into], "thumbnail": thumbnail}
+        file.seek(0)
+        socket.send_fds(self._connection, [json.dumps(request).encode()], [file.fileno()])
+        answer = self._receive()
+        if "error" in answer:
+            return _ERRORS[answer["error"]](answer["reason"])
+        self._read_pixels(into)
+        fields: dict[str, Any] = answer["fields"]
+        return fields
 
-    def receive(self, seconds: float) -> bytes:
-        if not self._connection.poll(seconds):
-            raise TimeoutError
-        return self._connection.recv_bytes()
+    def _receive(self) -> Any:
+        if message := self._connection.recv(_LONGEST_ANSWER):
+            return json.loads(message)
+        raise EOFError
 
-    def read_pixels(self, into: Sequence[Pixels]) -> None:
-        """Copy what the process has written of its last picture."""
+    def _read_pixels(self, into: Sequence[Pixels]) -> None:
         place = 0
         for values in into:
             place += os.preadv(self._pixels, [values.data], place)
         if place != sum(values.nbytes for values in into):
-            raise EOFError
+            raise ValueError("pixels are missing")
 
     def abandon(self) -> None:
         """Kill it, and wake up the thread that waits for its answer: it may not end before the file system answers."""
         self._process.kill()
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as connection:
-            connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
+        """Kill the process, whatever it does."""
         self._close()
         self._process.kill()
         self._process.wait()
 
-    def failure(self, *, timed_out: bool) -> PictureError:
-        """Why it ended; it is cleared away."""
+    def failure(self, error: Exception) -> PictureError:
+        """Why it gave no answer; clears it away."""
         self._close()
-        if timed_out:  # nothing can end it before the network share answers
+        if isinstance(error, TimeoutError):  # nothing can end it before the network share answers
             self._process.kill()
             return UnreadError(f"no answer within {_LAST_RESORT:.0f} seconds")
-        code = self._process.wait()
+        if not isinstance(error, EOFError | OSError):
+            self._process.kill()
+            self._process.wait()
+            return PictureError("its decoder gave an answer that makes no sense")
+        try:
+            code = self._process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:  # it closed its connection and went on
+            self._process.kill()
+            code = self._process.wait()
         if code == -signal.SIGPROF:
             return PictureError(f"decoding it takes a processor longer than {CPU_SECONDS:.0f} seconds")
         if code == -signal.SIGALRM:
@@ -210,6 +258,16 @@ class _Process:
     def _close(self) -> None:
         self._connection.close()
         os.close(self._pixels)
+
+
+@cache
+def _warn_of_no_sandbox(reason: str) -> None:
+    """Say once per run what is missing."""
+    logger.warning(
+        "Pictures are decoded without a sandbox here (%s): a hostile picture that takes over its decoder could read"
+        " files and reach the network. Memory and time are limited all the same.",
+        reason,
+    )
 
 
 def _ending(code: int) -> str:

@@ -1,11 +1,13 @@
 """From a picture file to pixels at a network's input size.
 
-Preprocessing is part of an embedder's identity, so indexing, queries and evaluations share this one module.
+The result is part of an embedder's identity, so indexing, queries and evaluations all use this module.
 """
 
 import contextlib
+import errno
 import io
 import math
+import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -33,17 +35,21 @@ __all__ = [
 ]
 
 REDUCED_SIDE = 672
-"""Pictures are decoded at a reduced scale as long as both sides keep this many pixels: 3 × 224, and 2 × 331 of the
-largest input of the thesis."""
+"""Pixels that both sides of a picture keep when it is decoded at a reduced scale: 3 × 224, and 2 × 331, the largest
+input of the thesis."""
 
 RESAMPLING = f"sRGB, reduced to {REDUCED_SIDE}, bilinear"
-"""How a picture is brought to the input size; the aspect ratio is not kept, as in the thesis."""
+"""How a picture is scaled to the input size; as in the thesis, the aspect ratio is not kept."""
 
 MAX_PIXELS = 178_956_970
-"""More pixels than this are taken for a decompression bomb (Pillow's own limit for an error)."""
+"""A picture with more pixels counts as a decompression bomb (Pillow's own limit for an error)."""
 
 LARGE_PIXELS = 24_000_000
-"""A picture that has more once it is reduced is decoded while no other such picture is."""
+"""Pictures that are larger even at the reduced scale are decoded one at a time."""
+
+_LONGEST_REASON = 200
+_METADATA = {"exif": bytes, "icc_profile": bytes, "xmp": bytes, "XML:com.adobe.xmp": str}
+"""What Pillow hands out as the file has it, and which type it expects back."""
 
 _END_OF_JPEG = b"\xff\xd9"
 
@@ -60,49 +66,52 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 
 class NotAPictureError(PictureError):
-    """A file whose content is of no picture format that can be decoded here."""
+    """The content of a file has no picture format that can be decoded here."""
 
 
 class UnreadError(PictureError):
-    """A file that could not be read this time; the next time may be different."""
+    """A file could not be read this time; the next time may be different."""
 
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What a picture file says of itself.
+    """What a picture file says about itself.
 
     Attributes
     ----------
     format
-        As Pillow names it.
+        Pillow's name of the format.
     width, height
         In pixels, as displayed.
     truncated
         Whether only a part of it could be decoded.
+    dropped
+        Metadata that could not be used, each with the reason; the picture was decoded without it.
     """
 
     format: str
     width: int
     height: int
     truncated: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture: what it says of itself, its pixels in sRGB and upright, its EXIF record."""
+    """A decoded picture: its facts, its pixels (upright, in sRGB), its EXIF record."""
 
     facts: PictureFacts
     rgb: Image.Image
     exif: Image.Exif
 
     def pixels(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels at a size (height, width): uint8 of shape (height, width, 3)."""
+        """Pixels scaled to (height, width): uint8 of shape (height, width, 3)."""
         height, width = size
         return np.asarray(self.rgb.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def decode(file: BufferedReader, sizes: Iterable[tuple[int, int]]) -> tuple[PictureFacts, list[NDArray[np.uint8]]]:
-    """Decode a picture and bring it to several input sizes; see `decode_picture`."""
+    """Decode a picture and scale it to several input sizes; see `decode_picture`."""
     picture, arrays = decode_picture(file, sizes)
     return picture.facts, arrays
 
@@ -112,28 +121,27 @@ def decode_picture(
     sizes: Iterable[tuple[int, int]],
     alone: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[Picture, list[NDArray[np.uint8]]]:
-    """Decode a picture and bring it to several input sizes; see `load_picture`.
+    """Decode a picture and scale it to several input sizes; see `load_picture`.
 
     Parameters
     ----------
     file
-        Positioned at the start.
+        An open file.
     sizes
         Height and width of each result.
     alone
-        Entered while a very large picture is being decoded.
+        Entered while a very large picture is decoded.
 
     Returns
     -------
     picture, arrays
-        One uint8 array of shape (height, width, 3) for each size. Each depends on its own size alone.
+        One uint8 array of shape (height, width, 3) for each size, whatever the other sizes are.
     """
     picture, arrays = load_picture(file, REDUCED_SIDE, alone), []
     for size in sizes:
         if max(size) * 2 <= REDUCED_SIDE:
             arrays.append(picture.pixels(size))
         else:  # a network that looks at more detail than the usual ones
-            file.seek(0)
             arrays.append(load_picture(file, 2 * max(size), alone).pixels(size))
     return picture, arrays
 
@@ -145,43 +153,46 @@ def load_picture(
 ) -> Picture:
     """Decode a picture, at a reduced scale if it is large.
 
-    The first frame or page counts; EXIF orientation is applied; colours of an embedded profile are brought to sRGB;
-    transparent parts are shown on white; 16-bit and float pictures are scaled to 8 bits. A truncated picture is decoded
-    as far as it goes.
+    This takes the first frame or page, applies the EXIF orientation, converts colours of an embedded profile to sRGB,
+    shows transparent parts on white, and scales 16-bit and float pictures to 8 bits. It decodes a truncated picture as
+    far as that goes, and drops metadata that cannot be used.
 
     Parameters
     ----------
     file
-        Positioned at the start.
+        An open file of the operating system. Its position is undefined afterwards.
     reduced_side
-        Both sides keep at least so many pixels, where they have them.
+        Pixels that both sides keep, where they have them.
     alone
-        Entered while a very large picture is being decoded.
+        Entered while a very large picture is decoded.
 
     Raises
     ------
     NotAPictureError
-        When the content is of no known picture format.
+        When the content has no known picture format.
     PictureError
-        When it is a picture, but a broken or a too large one; the message is the reason.
+        When the picture is broken or too large; the message is the reason.
     OSError
         When the file cannot be read.
     """
     try:
-        with Image.open(file, formats=decoded_formats()) as image:
+        with _own_reader(file) as reader, Image.open(reader, formats=decoded_formats()) as image:
             facts = PictureFacts(image.format or "unknown", *image.size)
+            dropped = _drop_unusable(image)
             profile = image.info.get("icc_profile")
             image.draft(None, (reduced_side, reduced_side))  # JPEG: the decoder itself can leave out detail
             with alone() if math.prod(image.size) > LARGE_PIXELS else nullcontext():
                 whole, truncated = _loaded(image, file, reduced_side)
-                rgb = to_rgb(reduced(whole, reduced_side), profile, reduced_side)
-            exif = _exif(whole)
-            orientation = _orientation(exif)
+                rgb, problem = to_rgb(reduced(whole, reduced_side), profile, reduced_side)
+            if problem:
+                dropped.append(f"ICC profile: {problem}")
+            exif = _exif(whole, dropped)
+            orientation = _orientation(exif, dropped)
             if orientation in _TURNS:
                 rgb = rgb.transpose(_TURNS[orientation])
             if orientation in _SIDEWAYS:
                 facts = replace(facts, width=facts.height, height=facts.width)
-            return Picture(replace(facts, truncated=truncated), rgb, exif)
+            return Picture(replace(facts, truncated=truncated, dropped=tuple(map(_printable, dropped))), rgb, exif)
     except UnidentifiedImageError:
         raise NotAPictureError("not a picture in any format that can be decoded here") from None
     except Image.DecompressionBombError:
@@ -191,8 +202,8 @@ def load_picture(
     except PictureError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # not the picture is broken, but the disk or the network
+        if _is_of_the_disk(error):
+            raise
         raise PictureError(f"broken picture: {str(error).rstrip('.') or type(error).__name__}") from None
 
 
@@ -201,7 +212,7 @@ def _loaded(image: ImageFile.ImageFile, file: BufferedReader, reduced_side: int)
     try:
         image.load()
     except (OSError, SyntaxError, EOFError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if _is_of_the_disk(error):
             raise
         reason = str(error).rstrip(".")
     else:
@@ -216,14 +227,24 @@ def _loaded(image: ImageFile.ImageFile, file: BufferedReader, reduced_side: int)
     return image, True
 
 
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether the disk or the network failed, and not the picture: that can make Pillow seek to before the start."""
+    return isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}
+
+
 def _ended_jpeg(file: BufferedReader, reduced_side: int) -> ImageFile.ImageFile:
-    """The picture, its file's end followed by the marker that a decoder waits for before it shows what it has."""
-    file.seek(0)
-    image = Image.open(file, formats=("JPEG",))
+    """The picture, its file followed by the end marker that a decoder waits for before it shows what it has."""
+    reader, missing = _own_reader(file), io.BytesIO(_END_OF_JPEG)
+    image = Image.open(reader, formats=("JPEG",))
     image.draft(None, (reduced_side, reduced_side))
-    missing = io.BytesIO(_END_OF_JPEG)
-    image.load_read = lambda size: file.read(size) or missing.read()  # type: ignore[attr-defined]
+    image.load_read = lambda size: reader.read(size) or missing.read()  # type: ignore[attr-defined]
     return image
+
+
+def _own_reader(file: BufferedReader) -> BufferedReader:
+    """A reader of the same open file from its start, for Pillow: some of its plug-ins close what they read."""
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return open(file.fileno(), "rb", closefd=False)
 
 
 def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
@@ -231,15 +252,32 @@ def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
     return found if isinstance(found[0], tuple) else (found,)
 
 
-def _exif(image: Image.Image) -> Image.Exif:
+def _drop_unusable(image: ImageFile.ImageFile) -> list[str]:
+    """Drop metadata of a type that Pillow cannot handle: its TIFF reader hands out what the tag's type says."""
+    unusable = {name: kind for name, kind in _METADATA.items() if not isinstance(image.info.get(name), kind | None)}
+    return [
+        f"{name}: {type(image.info.pop(name)).__name__} instead of {kind.__name__}" for name, kind in unusable.items()
+    ]
+
+
+def _exif(image: Image.Image, dropped: list[str]) -> Image.Exif:
     try:
         return image.getexif()
-    except Exception:  # noqa: BLE001  (broken EXIF beside sound pixels: the picture still counts)
+    except Exception as error:  # noqa: BLE001  (broken EXIF beside sound pixels: the picture still counts)
+        dropped.append(f"EXIF: {error or type(error).__name__}")
         return Image.Exif()
 
 
-def _orientation(exif: Image.Exif) -> int:
+def _orientation(exif: Image.Exif, dropped: list[str]) -> int:
+    value = exif.get(ExifTags.Base.Orientation, 1)
     try:
-        return int(exif.get(ExifTags.Base.Orientation, 1))
-    except (TypeError, ValueError):
-        return 1
+        if (orientation := int(value)) in range(1, 9):
+            return orientation
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        pass
+    dropped.append(f"EXIF orientation: {value}")
+    return 1
+
+
+def _printable(reason: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in reason)[:_LONGEST_REASON]

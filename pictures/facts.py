@@ -1,12 +1,13 @@
-"""What a picture says of itself beyond its pixels: when, where and with what it was taken, and what it looks like.
+"""What a picture says about itself beyond its pixels: when, where and with what it was taken, and what it looks like.
 
-Everything here is absent rather than wrong: EXIF records are written by cameras with empty batteries, by editors, and
-by people who want to mislead.
+A fact that cannot be true is left out. Cameras with empty batteries write EXIF records, and so do editors and people
+who want to mislead.
 """
 
 import base64
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ __all__ = ["camera", "described", "location", "taken_at"]
 
 _PERCEPTUAL_SIDE = 64
 _EARLIEST_YEAR = 1826
-"""The oldest photograph that has survived."""
+"""The oldest surviving photograph."""
 
 _LONGEST_NAME = 100
 _MOMENT = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
@@ -31,24 +32,33 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 def described(picture: Picture, *, with_thumbnail: bool) -> dict[str, Any]:
     """Fields of an image document that follow from the decoded picture; what is unknown is absent."""
-    exif = picture.exif
+    dropped = list(picture.facts.dropped)
+
+    def said(name: str, read: Callable[[Image.Exif], Any]) -> Any:
+        try:
+            return read(picture.exif)
+        except Exception as error:  # noqa: BLE001  (whatever a damaged record makes a parser do)
+            dropped.append(f"EXIF {name}: {type(error).__name__}")
+            return None
+
     fields = {
         "format": picture.facts.format,
         "width": picture.facts.width,
         "height": picture.facts.height,
         "truncated": picture.facts.truncated or None,
         "perceptual_hash": perceptual_hash(picture.rgb),
-        "taken_at": _or_none(taken_at, exif),
-        "camera": _or_none(camera, exif),
-        "location": _or_none(location, exif),
+        "taken_at": said("date", taken_at),
+        "camera": said("camera", camera),
+        "location": said("location", location),
+        "metadata_dropped": dropped or None,
         "thumbnail": base64.b64encode(thumbnail(picture.rgb)).decode("ascii") if with_thumbnail else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def perceptual_hash(rgb: Image.Image) -> str:
-    """64-bit ``phash`` of imagehash (16 hex digits): scaling a picture or saving it anew changes few of its bits."""
-    # Scaled down coarsely first: the hash looks at 32 x 32 pixels, and smooth scaling of a large picture takes long.
+    """64-bit ``phash`` of imagehash (16 hex digits); scaling a picture or saving it again changes few of its bits."""
+    # Coarse scaling first: the hash looks at 32 x 32 pixels, and smooth scaling of a large picture takes long.
     small = rgb.convert("L").resize((_PERCEPTUAL_SIDE, _PERCEPTUAL_SIDE), Image.Resampling.BOX)
     return str(imagehash.phash(small))
 
@@ -79,13 +89,6 @@ def location(exif: Image.Exif) -> dict[str, float] | None:
     if latitude is None or longitude is None or latitude == longitude == 0.0:
         return None
     return {"lat": latitude, "lon": longitude}
-
-
-def _or_none(read: Any, exif: Image.Exif) -> Any:
-    try:
-        return read(exif)
-    except Exception:  # noqa: BLE001  (whatever a damaged record makes a parser do: what it said is unknown)
-        return None
 
 
 def _moment(value: object, offset: object) -> str | None:

@@ -1,4 +1,4 @@
-"""Evidence files: opened read-only, and identified by their content."""
+"""Evidence files: opened read-only, identified by their content."""
 
 import contextlib
 import hashlib
@@ -29,15 +29,21 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class FileState:
-    """Size in bytes and modification time in nanoseconds since 1970: a file that has changed has another state."""
+    """Size in bytes and modification time in nanoseconds since 1970; a file that changes gets another state."""
 
     size: int
     mtime_ns: int
 
+    @classmethod
+    def of(cls, file: BufferedReader) -> "FileState":
+        """State of an open file."""
+        facts = os.fstat(file.fileno())
+        return cls(facts.st_size, facts.st_mtime_ns)
+
 
 @dataclass(frozen=True)
 class Digests:
-    """What identifies a content: SHA-256, and MD5 for the hash sets of other tools; both in hex."""
+    """Digests that identify a content, in hex: SHA-256, and MD5 for the hash sets of other tools."""
 
     sha256: str
     md5: str
@@ -45,12 +51,12 @@ class Digests:
 
 @contextlib.contextmanager
 def open_evidence(path: Path) -> Iterator[BufferedReader]:
-    """Open a file for reading only, leaving its access time alone where the system allows that.
+    """Open a file read-only, without changing its access time where the system allows that.
 
     Raises
     ------
     OSError
-        When it cannot be opened, or is no regular file (any more): a pipe would be waited for.
+        When it cannot be opened, or is not a regular file: reading a pipe would wait for its writer.
     """
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -64,12 +70,12 @@ def open_evidence(path: Path) -> Iterator[BufferedReader]:
 
 
 def digests_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> Digests:
-    """Digests of a whole file, in constant memory; leaves the position at the start.
+    """Digests of a whole file, in constant memory; the position is at the start afterwards.
 
     Raises
     ------
     InterruptedError
-        As soon as ``stopped`` says so.
+        As soon as ``stopped`` returns true.
     """
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     for block in _blocks(file, stopped):
@@ -79,12 +85,12 @@ def digests_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False
 
 
 def sha256_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> str:
-    """SHA-256 (hex) of a whole file, in constant memory; leaves the position at the start.
+    """SHA-256 (hex) of a whole file, in constant memory; the position is at the start afterwards.
 
     Raises
     ------
     InterruptedError
-        As soon as ``stopped`` says so.
+        As soon as ``stopped`` returns true.
     """
     digest = hashlib.sha256()
     for block in _blocks(file, stopped):
@@ -93,9 +99,8 @@ def sha256_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False)
 
 
 def has_changed(file: BufferedReader, state: FileState) -> bool:
-    """Whether an open file no longer has the state in which it was seen."""
-    now = os.fstat(file.fileno())
-    return FileState(now.st_size, now.st_mtime_ns) != state
+    """Whether an open file has another state than the one in which it was seen."""
+    return FileState.of(file) != state
 
 
 def unread_reason(error: OSError) -> str:

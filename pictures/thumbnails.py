@@ -1,22 +1,22 @@
-"""Thumbnails: small JPEG pictures that are stored beside results, so that people can look through them."""
+"""Thumbnails: small JPEG pictures stored with documents and results, so that people can look through them."""
 
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageFilter
 
-from simquery.pictures.decoding import decode
-from simquery.pictures.files import open_evidence
+from simquery.errors import PictureError
 
 __all__ = ["THUMBNAIL_BYTES", "blurred", "read_small", "read_thumbnail", "thumbnail"]
 
 THUMBNAIL_BYTES = 8192
-"""A thumbnail has at most so many bytes."""
+"""The most bytes that a thumbnail takes."""
 
 _SIDES = (192, 160, 128, 96, 64, 32)
 _QUALITY = 75
 _BLUR = 1 / 16
-"""Radius of the blur, as a part of the longer side: colours and coarse shapes stay, faces and details go."""
+"""Radius of the blur as a part of the longer side: colours and coarse shapes stay, faces and details go."""
 
 
 def thumbnail(picture: Image.Image) -> bytes:
@@ -34,30 +34,31 @@ def thumbnail(picture: Image.Image) -> bytes:
 
 
 def read_thumbnail(path: Path) -> bytes:
-    """Thumbnail of a picture file.
+    """Thumbnail of a picture file, which a decoder process decodes.
 
     Raises
     ------
     PictureError
-        When it is no picture that can be decoded.
-    OSError
-        When it cannot be read.
+        When it cannot be read or decoded.
     """
     return thumbnail(read_small(path, _SIDES[0]))
 
 
 def read_small(path: Path, side: int) -> Image.Image:
-    """Picture file in RGB, its longer side `side` pixels; raises what `read_thumbnail` does."""
-    with open_evidence(path) as file:
-        facts, (pixels,) = decode(file, [(side, side)])
-    longest = max(facts.width, facts.height)
-    return Image.fromarray(pixels).resize(
-        (max(1, facts.width * side // longest), max(1, facts.height * side // longest))
-    )
+    """Picture file in RGB, its longer side scaled to ``side`` pixels; raises what `read_thumbnail` does."""
+    from simquery.pictures.decoders import shared_decoders  # noqa: PLC0415  (decoders make thumbnails, too)
+
+    pixels = np.empty((side, side, 3), np.uint8)
+    fields = shared_decoders().decode(path, [pixels])
+    if isinstance(fields, PictureError):
+        raise fields
+    longest = max(fields["width"], fields["height"])
+    shape = (max(1, fields["width"] * side // longest), max(1, fields["height"] * side // longest))
+    return Image.fromarray(pixels).resize(shape)
 
 
 def blurred(content: bytes) -> bytes:
-    """Blur a thumbnail: to see disturbing pictures again and again harms the people who work with them."""
+    """Blur a thumbnail: seeing disturbing pictures again and again harms the people who work with them."""
     with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
         radius = max(2.0, max(picture.size) * _BLUR)
         return thumbnail(picture.convert("RGB").filter(ImageFilter.GaussianBlur(radius)))

@@ -14,8 +14,8 @@ from simquery.embedders import Embedder, Pixels, is_usable
 from simquery.errors import PictureError, SchemaError
 from simquery.paths import display_path, real_path
 from simquery.pictures.augmentation import Augmentation, variants
-from simquery.pictures.decoding import decode
-from simquery.pictures.files import open_evidence, sha256_of
+from simquery.pictures.decoders import shared_decoders
+from simquery.pictures.files import FileState, open_evidence, sha256_of
 from simquery.query.ranking import Reference
 
 __all__ = ["ReferenceReader"]
@@ -82,14 +82,14 @@ class ReferenceReader:
         try:
             _require_file(path)
             with open_evidence(path) as file:
-                content = sha256_of(file)
-                known = self._stored(content)
-                vectors = known[1][np.newaxis] if known else None
-                if augment or vectors is None:
-                    embedder = self._network()
-                    _, (pixels,) = decode(file, [embedder.input_size])
-                    made = embedder.embed(_inputs(pixels, augment, skip_first=known is not None))
-                    vectors = made if vectors is None else np.concatenate([vectors, made])
+                content, state = sha256_of(file), FileState.of(file)
+            known = self._stored(content)
+            vectors = known[1][np.newaxis] if known else None
+            if augment or vectors is None:
+                embedder = self._network()
+                pixels = _decoded(path, state, embedder.input_size)
+                made = embedder.embed(_inputs(pixels, augment, skip_first=known is not None))
+                vectors = made if vectors is None else np.concatenate([vectors, made])
         except PictureError as error:
             raise PictureError(f"The reference '{shown}' cannot be used: {error}.") from error
         except OSError as error:
@@ -117,6 +117,15 @@ class ReferenceReader:
                     " SIMQUERY_PRECISION=mixed if the case was indexed so."
                 )
         return self._embedder
+
+
+def _decoded(path: Path, state: FileState, size: tuple[int, int]) -> Pixels:
+    """Pixels of a picture that nobody has looked at yet: a process of its own decodes it, as it does with evidence."""
+    pixels = np.empty((*size, 3), np.uint8)
+    outcome = shared_decoders().decode(path, [pixels], state=state)
+    if isinstance(outcome, PictureError):
+        raise outcome
+    return pixels
 
 
 def _inputs(pixels: Pixels, augment: Collection[Augmentation], *, skip_first: bool) -> Pixels:

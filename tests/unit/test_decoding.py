@@ -1,7 +1,9 @@
 """Decoding in processes of their own: whatever a file does to its decoder, the run goes on."""
 
+import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from simquery.pictures import decoders as decoding
 from simquery.pictures.decoders import Decoders
 from simquery.pictures.decoding import NotAPictureError, UnreadError
 from simquery.pictures.files import FileState
+from simquery.pictures.formats import decoded_formats
 from tests.conftest import pixels, save_picture
 
 
@@ -36,6 +39,14 @@ def decoded(decoders: Decoders, path: Path, **options: bool) -> tuple[dict[str, 
     outcome = decoders.decode(path, arrays, **options)
     assert isinstance(outcome, dict), outcome
     return outcome, arrays
+
+
+def start_decoders_after(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Let decoders execute a program before they begin."""
+    interpreter, option, command, start, *arguments = decoding.decoder_command()
+    before, main = start.split("from simquery", 1)
+    changed = [interpreter, option, command, f"{before}\n{program}\nfrom simquery{main}", *arguments]
+    monkeypatch.setattr(decoding, "decoder_command", lambda *descriptors: [*changed, *map(str, descriptors)])
 
 
 def test_fields_and_pixels_arrive_as_they_are(decoders: Decoders, tmp_path: Path) -> None:
@@ -87,13 +98,7 @@ def test_a_picture_that_takes_too_long_is_given_up(
 ) -> None:
     """A real limit, made short, and a real picture that needs longer."""
     Image.new("L", (13_000, 13_000)).save(tmp_path / "slow.png")
-    short = "import simquery.pictures.decoder as d; d.CPU_SECONDS = 0.05; d.main(d.Connection({}), {}, {})"
-    start = decoding.decoder_command
-
-    def impatient(*descriptors: int) -> list[str]:
-        return [*start(*descriptors)[:2], "-c", short.format(*descriptors)]
-
-    monkeypatch.setattr(decoding, "decoder_command", impatient)
+    start_decoders_after(monkeypatch, "import simquery.pictures.sandbox as limits; limits.CPU_SECONDS = 0.05")
     outcome = decoders.decode(tmp_path / "slow.png", room())
     with pytest.raises(PictureError, match="takes a processor longer"):
         raise outcome if isinstance(outcome, PictureError) else AssertionError(outcome)
@@ -102,6 +107,28 @@ def test_a_picture_that_takes_too_long_is_given_up(
 def test_the_largest_picture_needs_no_more_memory_than_a_decoder_has(decoders: Decoders, tmp_path: Path) -> None:
     Image.new("1", (13_000, 13_000)).save(tmp_path / "bits.png")
     assert decoded(decoders, tmp_path / "bits.png")[0]["width"] == 13_000
+
+
+def test_the_widest_strip_is_a_picture(decoders: Decoders, tmp_path: Path) -> None:
+    Image.new("1", (178_956_970, 1), 1).save(tmp_path / "wide.png")
+    fields, arrays = decoded(decoders, tmp_path / "wide.png", thumbnail=True)
+    assert (fields["width"], fields["height"]) == (178_956_970, 1)
+    assert (arrays[0] == 255).all()
+
+
+def test_a_picture_that_needs_too_much_memory_says_so_and_leaves_its_decoder_alive(
+    decoders: Decoders, tmp_path: Path
+) -> None:
+    """Pillow keeps an address for each of 178,956,970 rows, twice."""
+    path = save_picture(tmp_path / "a.png")
+    decoded(decoders, path)
+    running = set(decoders._running)
+    Image.new("1", (1, 178_956_970)).save(tmp_path / "tall.png")
+    outcome = decoders.decode(tmp_path / "tall.png", room())
+    assert type(outcome) is UnreadError
+    assert str(outcome) == "too large for the memory of this machine"
+    decoded(decoders, path)
+    assert decoders._running == running
 
 
 def test_several_threads_share_the_decoders(tmp_path: Path) -> None:
@@ -139,3 +166,117 @@ def test_a_decoder_that_cannot_start_ends_the_run_and_blames_no_picture(
     monkeypatch.setattr(decoding, "decoder_command", lambda *_: [sys.executable, "-c", "raise SystemExit(1)"])
     with pytest.raises(SimqueryError, match="cannot be started"):
         decoders.decode(save_picture(tmp_path / "a.png"), room())
+
+
+PROBE = """
+import errno, os, signal, socket, threading
+import simquery.pictures.decoder as decoder
+
+ATTEMPTS = {
+    "read the environment": lambda: open("/proc/self/environ", "rb"),
+    "read another file": lambda: open("/etc/hostname", "rb"),
+    "list a folder": lambda: os.listdir("/"),
+    "write a file": lambda: os.open("/dev/null", os.O_WRONLY),
+    "rename a file": lambda: os.rename("/nowhere", "/nowhere"),
+    "delete a file": lambda: os.unlink("/nowhere"),
+    "reach the network": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+    "reach a local socket": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
+    "start a program": lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0),
+    "become a program": lambda: os.execv("/nowhere", ["nowhere"]),
+    "fork": lambda: os.fork() or os._exit(0),
+    "signal the run": lambda: os.kill(RUN, 0),
+}
+
+def answer(request, file, alone):
+    outcomes = {}
+    for name, attempt in ATTEMPTS.items():
+        try:
+            attempt()
+            outcomes[name] = "done"
+        except OSError as error:
+            outcomes[name] = errno.errorcode[error.errno]
+    thread = threading.Thread(target=file.read)
+    thread.start()
+    thread.join()
+    return {"fields": {"outcomes": outcomes, "environment": sorted(os.environ), "read": file.tell()}}, []
+
+decoder.answer = answer
+"""
+
+
+@pytest.mark.parametrize("sandboxed", [True, False])
+def test_who_takes_over_a_decoder_can_do_nothing_with_it(
+    decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sandboxed: bool
+) -> None:
+    """The same attempts without the sandbox show that it is what stops them."""
+    monkeypatch.setenv("SIMQUERY_PASSWORD", "hunter2")
+    open_doors = "import simquery.pictures.sandbox as walls; walls.enter_sandbox = lambda: None"
+    start_decoders_after(monkeypatch, f"RUN = {os.getpid()}" + PROBE + ("" if sandboxed else open_doors))
+    path = save_picture(tmp_path / "a.png")
+    found = decoders.decode(path, [])
+    assert isinstance(found, dict), found
+    refused = {name for name, outcome in found["outcomes"].items() if outcome == "EPERM"}
+    assert refused == (set(found["outcomes"]) if sandboxed else set())
+    assert not [name for name in found["environment"] if "SIMQUERY" in name or "PATH" in name]
+    assert found["read"] == path.stat().st_size
+
+
+def test_where_there_is_no_sandbox_the_log_says_so_once(
+    decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    decoding._warn_of_no_sandbox.cache_clear()
+    start_decoders_after(
+        monkeypatch,
+        "import simquery.pictures.sandbox as walls\n"
+        "def none(): raise walls.SandboxError(38, 'the kernel refuses a filter')\n"
+        "walls.enter_sandbox = none",
+    )
+    path = save_picture(tmp_path / "a.png")
+    with caplog.at_level(logging.WARNING):
+        decoded(decoders, path)
+        decoders._running.pop().end()
+        another = Decoders(1)
+        decoded(another, path)
+        another.close()
+    assert [record.message for record in caplog.records] == [
+        "Pictures are decoded without a sandbox here (the kernel refuses a filter): a hostile picture that takes over"
+        " its decoder could read files and reach the network. Memory and time are limited all the same."
+    ]
+
+
+def test_a_decoder_that_answers_nonsense_costs_one_picture(
+    decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_picture(tmp_path / "a.png", 1)
+    for nonsense in ("[]", '{"error": "SystemExit", "reason": ""}', '{"fields": {}}'):
+        with monkeypatch.context() as patch:
+            start_decoders_after(
+                patch, f"import simquery.pictures.decoder as d; d.answer = lambda *_: ({nonsense}, [])"
+            )
+            outcome = decoders.decode(path, room())
+        with pytest.raises(PictureError, match="makes no sense"):
+            raise outcome if isinstance(outcome, PictureError) else AssertionError(outcome)
+    np.testing.assert_array_equal(decoded(decoders, path)[1][0], pixels(1))
+
+
+def test_decoding_imports_nothing_that_a_sandbox_would_refuse(tmp_path: Path) -> None:
+    decoded_formats()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("jpg", "png", "gif", "tif", "bmp", "webp", "heic", "avif", "jp2", "ico", "tga", "ppm", "sgi", "dds"):
+        save_picture(tmp_path / f"a.{suffix}", exif=exif)
+    Image.fromarray(pixels(1)).convert("P").save(tmp_path / "palette.png", transparency=3)
+    Image.fromarray(pixels(1)).convert("CMYK").save(tmp_path / "print.jpg")
+    program = (
+        "import sys, pathlib\n"
+        "from simquery.pictures.decoder import answer, import_everything\n"
+        "import_everything()\n"
+        "before = set(sys.modules)\n"
+        "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
+        "    with path.open('rb') as file:\n"
+        "        header, _ = answer({'sizes': [(9, 9)], 'thumbnail': True}, file)\n"
+        "        assert 'fields' in header, (path, header)\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

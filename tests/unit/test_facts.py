@@ -115,6 +115,17 @@ def test_an_impossible_place_is_no_place(changed: dict[int, object]) -> None:
     assert location(exif) is None
 
 
+def test_a_record_that_breaks_its_parser_is_dropped_and_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
+        {ExifTags.GPS.GPSLatitudeRef: "N", ExifTags.GPS.GPSLatitude: 52.0, ExifTags.GPS.GPSLongitudeRef: "W"}
+    )
+    with open_evidence(save_picture(tmp_path / "a.jpg", exif=exif)) as file:
+        found = described(load_picture(file), with_thumbnail=False)
+    assert "location" not in found
+    assert found["metadata_dropped"] == ["EXIF location: TypeError"]
+
+
 def test_the_perceptual_hash_outlives_scaling_and_saving_anew(tmp_path: Path, photos: Path) -> None:
     def hashed(path: Path) -> int:
         with open_evidence(path) as file:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin, TiffTags
 
 from simquery.errors import PictureError
 from simquery.pictures.decoding import MAX_PIXELS, NotAPictureError, PictureFacts, decode, load_picture
-from simquery.pictures.files import digests_of, open_evidence, sha256_of
+from simquery.pictures.files import FileState, digests_of, has_changed, open_evidence, sha256_of
 from simquery.pictures.formats import decoded_formats
 from tests.conftest import pixels, save_picture
 
@@ -245,6 +245,41 @@ def test_a_decompression_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> No
 def test_broken_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
     path = save_picture(tmp_path / "odd.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert decoded(path)[0].format == "JPEG"
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value", "dropped"),
+    [
+        (ExifTags.Base.Orientation, TiffTags.DOUBLE, float("inf"), "EXIF orientation: inf"),
+        (ExifTags.Base.Orientation, TiffTags.ASCII, "up", "EXIF orientation: up"),
+        (ExifTags.Base.Orientation, TiffTags.SHORT, 77, "EXIF orientation: 77"),
+        (ExifTags.Base.InterColorProfile, TiffTags.SHORT, 3, "icc_profile: int instead of bytes"),
+        (ExifTags.Base.InterColorProfile, TiffTags.ASCII, "none", "icc_profile: str instead of bytes"),
+        (ExifTags.Base.InterColorProfile, TiffTags.UNDEFINED, b"none", "ICC profile: cannot open profile from string"),
+        (700, TiffTags.LONG, 3, "xmp: int instead of bytes"),
+        (700, TiffTags.ASCII, "none", "xmp: str instead of bytes"),
+    ],
+)
+def test_metadata_that_cannot_be_used_is_dropped_and_not_the_picture(
+    tmp_path: Path, tag: int, kind: int, value: object, dropped: str
+) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[tag] = kind
+    tags[tag] = value
+    facts, values = decoded(save_picture(tmp_path / "odd.tif", 1, tiffinfo=tags))
+    assert facts == PictureFacts("TIFF", 64, 48, dropped=(dropped,))
+    np.testing.assert_array_equal(values, pixels(1))
+
+
+def test_a_picture_whose_plug_in_closes_the_file_is_decoded(tmp_path: Path) -> None:
+    whole = pixels(1).tobytes()
+    header = struct.pack("<4siiiiiiii", b"FTEX", 1, 64, 48, 1, 1, 1, 32, len(whole))
+    (tmp_path / "a.ftu").write_bytes(header + whole)
+    with open_evidence(tmp_path / "a.ftu") as file:
+        facts, (values,) = decode(file, [(48, 64)])
+        assert not has_changed(file, FileState.of(file))
+    assert facts == PictureFacts("FTEX", 64, 48)
+    np.testing.assert_array_equal(values, pixels(1))
 
 
 SUFFIXES = ("jpg", "png", "gif", "tif", "bmp", "webp", "heic", "avif", "jp2", "ico", "tga")

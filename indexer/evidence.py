@@ -3,14 +3,34 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from simquery.errors import FolderError
 from simquery.paths import display_path
 from simquery.pictures.files import VANISHED, FileState
+from simquery.pictures.reach import look_at, open_quietly
 
-__all__ = ["EvidenceFile", "check_folder", "check_folders", "inspect", "is_folder", "is_gone", "scan"]
+__all__ = [
+    "EvidenceFile",
+    "check_folder",
+    "check_folders",
+    "inspect",
+    "is_folder",
+    "is_gone",
+    "is_too_long",
+    "opened_folder",
+    "scan",
+    "too_long",
+    "unlisted",
+]
+
+_LONGEST_TEXT = 32_766
+"""Bytes in the text of a path that the ledger can hold: Lucene takes no longer term."""
+
+_LONGEST_ESCAPE = 4
+"""Characters of text that one byte of a path becomes at most."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,7 @@ def check_folder(folder: Path) -> Path:
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow symbolic links)
     try:
-        with os.scandir(folder):
+        with opened_folder(folder, is_root=True):
             return folder
     except FileNotFoundError:
         raise FolderError(f"There is no folder '{display_path(folder)}'.") from None
@@ -78,30 +98,51 @@ def check_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(path for path in checked if not any(other in path.parents for other in checked))
 
 
+@contextmanager
+def opened_folder(folder: Path, *, is_root: bool = False) -> Iterator[int]:
+    """Descriptor of a folder, to list it with ``os.scandir``; its access time stays as it is where that is allowed.
+
+    Parameters
+    ----------
+    folder
+        A path of any length.
+    is_root
+        Whether it is the evidence folder itself, which the user may name by a link to it. No other link is followed.
+
+    Raises
+    ------
+    OSError
+        When it is no folder, or cannot be listed.
+    """
+    descriptor = open_quietly(folder, os.O_DIRECTORY | (0 if is_root else os.O_NOFOLLOW))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def scan(folder: Path) -> Iterator[EvidenceFile]:
     """Walk a folder depth-first, in the order of the names: the same folder gives the same sequence.
 
-    Symbolic links are reported and not followed: they may lead out of the evidence, or in circles.
+    Symbolic links are reported and not followed: they may lead out of the evidence, or in circles. No folder stays
+    open between two files, so that a medium can be unmounted meanwhile.
     """
-    waiting = [folder]
+    waiting = [_entries(folder, is_root=True)]
     while waiting:
-        path = waiting.pop()
-        if path is not folder and not is_folder(path):
-            yield inspect(path)
-            continue
-        try:
-            with os.scandir(path) as entries:
-                names = sorted((os.fsencode(entry.name) for entry in entries), reverse=True)
-        except OSError as error:
-            yield EvidenceFile(path, unreadable=f"the folder cannot be listed: {error.strerror}")
+        for found in waiting[-1]:
+            if isinstance(found, EvidenceFile):
+                yield found
+            else:
+                waiting.append(_entries(found))
+                break
         else:
-            waiting.extend(path / os.fsdecode(name) for name in names)
+            waiting.pop()
 
 
 def is_folder(path: Path) -> bool:
     """Whether a path is a folder itself, not a link to one; what cannot be looked at is none."""
     try:
-        return stat.S_ISDIR(path.lstat().st_mode)
+        return stat.S_ISDIR(look_at(path).st_mode)
     except OSError:
         return False
 
@@ -109,7 +150,7 @@ def is_folder(path: Path) -> bool:
 def is_gone(path: Path) -> bool:
     """Whether there is certainly nothing at a path; what cannot be looked at may be there."""
     try:
-        path.lstat()
+        look_at(path)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
@@ -120,7 +161,7 @@ def is_gone(path: Path) -> bool:
 def inspect(path: Path) -> EvidenceFile:
     """Look at one path that is not a folder."""
     try:
-        facts = path.lstat()
+        facts = look_at(path)
     except FileNotFoundError:
         return EvidenceFile(path, unreadable=VANISHED)
     except OSError as error:
@@ -131,3 +172,40 @@ def inspect(path: Path) -> EvidenceFile:
     elif not stat.S_ISREG(facts.st_mode):
         skipped = "not a regular file"
     return EvidenceFile(path, facts.st_size, facts.st_mtime_ns, skipped=skipped)
+
+
+def unlisted(folder: Path, error: OSError) -> EvidenceFile:
+    """What stands for all files of a folder that cannot be listed."""
+    return EvidenceFile(folder, unreadable=f"the folder cannot be listed: {error.strerror}")
+
+
+def too_long(folder: Path, count: int) -> EvidenceFile:
+    """What stands for paths in a folder that the ledger cannot hold."""
+    reason = f"{count:,} paths in this folder have more than {_LONGEST_TEXT:,} bytes, too many for the ledger"
+    return EvidenceFile(folder, unreadable=reason)
+
+
+def is_too_long(path: bytes) -> bool:
+    """Whether the ledger cannot hold a path."""
+    if len(path) * _LONGEST_ESCAPE <= _LONGEST_TEXT:
+        return False
+    return len(display_path(Path(os.fsdecode(path))).encode()) > _LONGEST_TEXT
+
+
+def _entries(folder: Path, *, is_root: bool = False) -> Iterator[EvidenceFile | Path]:
+    """Files in a folder, and the paths of folders in it, in the order of their names."""
+    try:
+        with opened_folder(folder, is_root=is_root) as descriptor, os.scandir(descriptor) as entries:
+            names = sorted((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except OSError as error:
+        yield unlisted(folder, error)
+        return
+    not_recorded = 0
+    for name, is_directory in names:
+        path = folder / os.fsdecode(name)
+        if is_too_long(os.fsencode(path)):
+            not_recorded += 1
+        else:
+            yield path if is_directory else inspect(path)
+    if not_recorded:
+        yield too_long(folder, not_recorded)

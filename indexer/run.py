@@ -13,19 +13,19 @@ from elasticsearch import Elasticsearch
 
 from simquery.cluster.waiting import PATIENCE_SECONDS, Cluster
 from simquery.embedders import Embedder
+from simquery.indexer.absence import Absence
 from simquery.indexer.contents import Batch
 from simquery.indexer.decoding import Decoding
 from simquery.indexer.details import Details
 from simquery.indexer.embedding import Embedding, Pace, engine_of
-from simquery.indexer.evidence import EvidenceFile, is_folder, is_gone
+from simquery.indexer.evidence import EvidenceFile
 from simquery.indexer.hashing import LARGE_BYTES, Hashing
 from simquery.indexer.images import Images
-from simquery.indexer.ledger import Entry, Ledger, Status, gone_entry
+from simquery.indexer.ledger import Entry, Ledger, Status
 from simquery.indexer.storing import Storing
 from simquery.indexer.timings import Timings
 from simquery.indexer.workers import Workers
 from simquery.mappings import install_templates, open_files_index, open_images_index
-from simquery.paths import display_path
 from simquery.pictures.decoders import shared_decoders
 
 __all__ = ["Counts", "Indexer"]
@@ -105,6 +105,7 @@ class Indexer:
         install_templates(client)
         several = [embedders] if isinstance(embedders, Embedder) else embedders
         self._client = client
+        self._case = case
         self._patience_seconds = patience_seconds
         self._embedders = {embedder.name: embedder for embedder in several}
         self._details = details
@@ -146,19 +147,18 @@ class Indexer:
             each.refresh()
         self._timings.store()
 
-    def record_gone(self, folder: Path) -> None:
-        """Note in the ledger which paths below a folder, or that path itself, are not there any more.
+    def record_gone(self, folder: Path, *, missing_is_true: bool = False) -> None:
+        """Record which paths below an evidence folder are gone: see `Absence.record_below`."""
+        self.counts.gone += self._absence.record_below(folder, missing_is_true=missing_is_true)
 
-        Documents of pictures stay as they are: evidence that has gone was there.
-        """
-        ledger = Ledger(Cluster(self._client, self._patience_seconds), self._files_index)
-        (entry,) = ledger.lookup([EvidenceFile(folder)])
-        for entries in [[entry]] if entry and not is_folder(folder) else ledger.below(folder):
-            gone = [entry for entry in entries if not entry.gone_at and is_gone(entry.file.path)]
-            ledger.record([gone_entry(entry) for entry in gone])
-            self.counts.gone += len(gone)
-            for entry in gone:
-                logger.debug("'%s' is gone", display_path(entry.file.path))
+    def record_seen_gone(self, paths: Sequence[Path]) -> None:
+        """Record that paths are gone, and what was below them, after a watcher saw them go."""
+        self.counts.gone += self._absence.record_seen(paths)
+
+    @property
+    def _absence(self) -> Absence:
+        cluster = Cluster(self._client, self._patience_seconds)
+        return Absence(cluster, Ledger(cluster, self._files_index), self._case)
 
     def _stages(
         self, run: "_Run", ledger: Ledger, images: Mapping[str, Images]

@@ -1,87 +1,97 @@
-"""Watching evidence folders: which paths have become complete, and which are gone."""
+"""Watching evidence folders: which files have become complete, and which paths are gone."""
 
 import logging
+import math
 import os
-import queue
+import select
+import stat
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-
 from simquery.errors import FolderError
-from simquery.indexer.evidence import EvidenceFile, check_folder, inspect, is_folder, is_gone, scan
+from simquery.indexer.absence import is_suspicious
+from simquery.indexer.evidence import EvidenceFile, check_folder, inspect, is_folder
+from simquery.indexer.filesystems import away, filesystems, lies_below
+from simquery.indexer.inventory import Inventory, Missing
+from simquery.indexer.notifications import Kind, Notifications
 from simquery.paths import display_path
 from simquery.pictures.files import VANISHED
 
-__all__ = ["BURST", "SETTLE_SECONDS", "Change", "Watcher"]
-
-_GROUP = 256
-"""So many files at most are handed over at once: between groups it can be stopped."""
-
-_LONGEST_WAIT = 5.0
-"""Seconds after which it looks whether the folders are still there."""
+__all__ = ["OPEN_SECONDS", "QUIET_SECONDS", "RECONCILE_SECONDS", "SETTLE_SECONDS", "Change", "Watcher"]
 
 SETTLE_SECONDS = 1.0
-"""A file counts as complete when its size and modification time have stood still for so long."""
+"""How long a file must stay unchanged after it was closed or moved in."""
 
-BURST = 8192
-"""After so many events without a pause the folders are looked through again: half of what the kernel keeps by default
-before it drops events, so none that was dropped is missed."""
+QUIET_SECONDS = 10.0
+"""How long a file must stay unchanged when nothing tells whether somebody is still writing it."""
 
-_EVENTS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileClosedEvent,
-    FileMovedEvent,
-    FileDeletedEvent,
-    DirCreatedEvent,
-    DirMovedEvent,
-    DirDeletedEvent,
-]
+OPEN_SECONDS = 300.0
+"""How long a file must stay unchanged that was written and has not been closed yet."""
+
+RECONCILE_SECONDS = 300.0
+"""How often the folders are looked through, whatever the kernel tells."""
+
+_GROUP = 256
+"""How many files are handed over at once; the watcher can be stopped between two groups."""
+
+_LONGEST_WAIT = 5.0
+"""How often the watcher checks that the folders are there, in seconds."""
+
+_MOST_SETTLING = 10_000
+"""A look waits while so many files are settling, so that memory stays bounded."""
+
+_SLICE = 0.5
+"""A look pauses after so many seconds: the kernel keeps a limited number of events."""
+
+_SHARE = 20
+"""Looks take at most one part in so many of the time."""
+
+_LONGEST_BURST = 60.0
+"""How long events may go on after some were lost before the folders are looked through all the same, in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What has happened: files that have become complete, and paths (of files or folders) that are gone."""
+    """What has happened: files that have become complete, and paths (of files or folders) that have gone."""
 
     files: list[EvidenceFile]
     gone: list[Path]
 
 
-class Watcher(FileSystemEventHandler):
+@dataclass(frozen=True)
+class _Settling:
+    seen: EvidenceFile
+    kind: Kind
+    due: float
+
+
+class Watcher:
     """Reports the files that appear or change in folders, each once it is complete, and the paths that go.
 
-    It listens from ``__enter__`` on, so a scan that starts after that and the changes together miss nothing.
+    It listens from ``__enter__`` on, so a scan that starts after that and the changes together miss nothing. The
+    kernel may drop events and refuse to watch further folders: so the watcher also looks through the folders from
+    time to time, and as soon as they are quiet after events were dropped.
+
+    What is missing because a medium was unmounted is not reported as gone.
 
     Parameters
     ----------
     folders
         Evidence folders, as `check_folders` returns them.
-    settle_seconds
-        See `SETTLE_SECONDS`.
+    settle_seconds, quiet_seconds, open_seconds
+        See `SETTLE_SECONDS`, `QUIET_SECONDS` and `OPEN_SECONDS`.
     poll_seconds
-        Look through the folders so often instead of listening: network shares send no events of other machines.
-    burst
-        See `BURST`.
+        Look through the folders this often instead of listening: network shares do not tell what other machines do.
+    reconcile_seconds
+        See `RECONCILE_SECONDS`; a folder that takes long to look through is looked through less often.
     """
 
     def __init__(
@@ -89,45 +99,54 @@ class Watcher(FileSystemEventHandler):
         folders: Sequence[Path],
         settle_seconds: float = SETTLE_SECONDS,
         poll_seconds: float | None = None,
-        burst: int = BURST,
+        *,
+        quiet_seconds: float = QUIET_SECONDS,
+        open_seconds: float = OPEN_SECONDS,
+        reconcile_seconds: float = RECONCILE_SECONDS,
     ) -> None:
         self._folders = folders
-        self._settle_seconds = settle_seconds
-        self._poll_seconds = poll_seconds
-        self._burst = burst
-        self._touched: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._quiet_seconds = quiet_seconds
+        self._waits = {Kind.COMPLETE: settle_seconds, Kind.TOUCHED: settle_seconds, Kind.WRITTEN: open_seconds}
+        self._polls = poll_seconds is not None
+        self._look_seconds = poll_seconds or reconcile_seconds
         self._stopped = threading.Event()
-        self._events = 0
-        self._seen: dict[Path, EvidenceFile] = {}
-        self._next_poll = 0.0
+        self._alarm, self._bell = -1, -1
+        self._settling: dict[Path, _Settling] = {}
+        self._looks: deque[Iterator[EvidenceFile | Missing]] = deque()
+        self._look_is_due = math.inf
+        self._look_began = 0.0
+        self._is_looking = False
+        self._lost_since: float | None = None
 
     def __enter__(self) -> Self:
-        """Start to listen, or take the first look."""
+        """Start to listen, and take the first look.
+
+        Raises
+        ------
+        FolderError
+            When a folder cannot be read, or the system allows no further watcher.
+        """
         for folder in self._folders:
             check_folder(folder)
-        if self._poll_seconds is not None:
-            self._poll()
-            return self
-        self._observer = Observer()  # not before: it starts a thread of its own at once
-        for folder in self._folders:
-            self._observer.schedule(self, os.fsdecode(folder), recursive=True, event_filter=_EVENTS)
-        try:
-            self._observer.start()
-        except OSError as error:
-            self._observer.on_thread_stop()
-            raise FolderError(
-                f"The folders cannot be watched: {error.strerror}. On Linux, raise fs.inotify.max_user_watches if there"
-                " are very many folders, or use --poll."
-            ) from None
+        self._notifications = None if self._polls else _notifications()
+        self._alarm, self._bell = os.pipe()
+        self._filesystems = self._expected = self._present()
+        self._away: list[Path] = []
+        began = time.monotonic()
+        self._inventory = Inventory(self._folders, self._notifications.add if self._notifications else _ignore)
+        self._inventory.begin()
+        self._plan_look(began)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop to listen."""
-        if self._poll_seconds is None:
-            self._observer.stop()
-            self._observer.join()
+        self._stopped.set()
+        os.close(self._bell)
+        os.close(self._alarm)
+        if self._notifications:
+            self._notifications.close()
 
     @property
     def stopped(self) -> bool:
@@ -136,97 +155,195 @@ class Watcher(FileSystemEventHandler):
 
     def stop(self) -> None:
         """Make `changes` come to its end; may be called from a signal handler or another thread."""
-        self._stopped.set()
-        self._touched.put(None)
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Take note of paths; watchdog calls this in its own thread."""
-        for path in (event.src_path, event.dest_path):
-            if path:
-                self._touched.put(Path(os.fsdecode(path)))
+        if not self._stopped.is_set():
+            self._stopped.set()
+            if self._bell >= 0:
+                os.write(self._bell, b"!")
 
     def changes(self) -> Iterator[Change]:
-        """What has become complete or is gone, until `stop` is called.
-
-        A file that was never complete before it was gone again was a temporary one: the ledger does not know it.
+        """What has become complete or has gone, until `stop` is called.
 
         Raises
         ------
         FolderError
-            When a folder itself goes away: nothing can be seen in it any more, whatever comes in its place.
+            When a folder itself goes away while its medium stays mounted: nothing can be seen in it any more, whatever
+            comes in its place.
         """
-        settling: dict[Path, _Settling] = {}
         while not self._stopped.is_set():
-            gone: dict[Path, None] = {}
-            for path in self._new_paths(self._until_next(settling)):
-                if is_gone(path):
-                    gone[path] = None
-                for file in scan(path) if is_folder(path) else [inspect(path)]:
-                    settling[file.path] = _Settling(file, time.monotonic() + self._settle_seconds)
+            self._wait(self._until_next())
+            gone = self._hear()
+            gone += self._look()
             self._check_folders()
-            ready = list(self._settled(settling))
-            if gone:
-                yield Change([], list(gone))
+            ready = list(self._settled())
+            gone = [path for path in gone if not lies_below(path, self._away)]
+            for start in range(0, len(gone), _GROUP):
+                yield Change([], gone[start : start + _GROUP])
             for start in range(0, len(ready), _GROUP):
                 if not self._stopped.is_set():
                     yield Change(ready[start : start + _GROUP], [])
 
+    def _wait(self, seconds: float) -> None:
+        waiting = select.poll()
+        waiting.register(self._alarm, select.POLLIN)
+        if self._notifications:
+            waiting.register(self._notifications, select.POLLIN)
+        waiting.poll(seconds * 1000)
+
+    def _hear(self) -> list[Path]:
+        """Take note of what the kernel tells; return the paths that have gone."""
+        if not self._notifications:
+            return []
+        gone: dict[Path, None] = {}
+        files: dict[Path, Kind] = {}
+        heard = False
+        for path, kind in self._notifications.read():
+            heard = True
+            if kind is Kind.GONE:
+                gone[path] = None
+                files.pop(path, None)
+                self._settling.pop(path, None)
+                self._inventory.note_gone(path)
+            elif kind is Kind.FOLDER:
+                self._looks.append(self._inventory.look_into(path))
+            elif kind is not Kind.TOUCHED or path not in self._settling:
+                files[path] = files.get(path, kind) if kind is Kind.TOUCHED else kind
+        for path, kind in files.items():
+            self._settle(inspect(path), kind)
+        self._notice_loss(quiet=not heard)
+        return list(gone)
+
+    def _notice_loss(self, *, quiet: bool) -> None:
+        """After the kernel has dropped events, plan a look as soon as no more of them come."""
+        now = time.monotonic()
+        if self._notifications and self._notifications.lost:
+            self._notifications.lost = False
+            if self._lost_since is None:
+                logger.warning("So much happens at once that the system drops events: the folders are looked through.")
+                self._lost_since = now
+            for file in self._settling.values():
+                if file.kind is Kind.WRITTEN:  # it may have been closed
+                    self._settle(file.seen, Kind.TOUCHED)
+        if self._lost_since is not None and (quiet or now > self._lost_since + _LONGEST_BURST) and not self._is_looking:
+            self._lost_since, self._look_is_due = None, now
+
+    def _look(self) -> list[Path]:
+        """Go on looking through folders for a while; return the paths that are missing."""
+        now = time.monotonic()
+        if now >= self._look_is_due and not self._is_looking:
+            self._is_looking, self._look_began, self._look_is_due = True, now, math.inf
+            self._looks.append(self._inventory.look())
+        pause = now + _SLICE
+        while self._looks and len(self._settling) < _MOST_SETTLING and not self._stopped.is_set():
+            found = next(self._looks[0], None)
+            if isinstance(found, Missing):
+                self._is_looking = False
+                self._plan_look(self._look_began)
+                return self._believed(found)
+            if found is None:
+                self._looks.popleft()
+            elif found.path not in self._settling:
+                self._settle(found, Kind.TOUCHED)
+            if time.monotonic() > pause:
+                break
+        return []
+
+    def _plan_look(self, began: float) -> None:
+        now = time.monotonic()
+        rest = self._look_seconds if self._polls else max(self._look_seconds, _SHARE * (now - began))
+        self._look_is_due = min(self._look_is_due, now + rest)
+
+    def _believed(self, missing: Missing) -> list[Path]:
+        """Paths that are missing and gone; none when the medium may be."""
+        self._check_folders()
+        if not is_suspicious(missing.files, missing.known):
+            return missing.paths
+        if not self._away:
+            logger.warning(
+                "%s of %s files are missing at once: the medium may be gone, so nothing is recorded. If the files are"
+                " really gone, run 'simquery index' with --record-missing.",
+                f"{missing.files:,}",
+                f"{missing.known:,}",
+            )
+        return []
+
     def _check_folders(self) -> None:
+        """Find out which media are mounted; look again where that has changed."""
+        present = self._present()
+        if present != self._filesystems:
+            self._filesystems, self._look_is_due = present, 0.0
+        self._expected = {**present, **self._expected}
+        now_away = away(self._expected, present)
+        for point in now_away:
+            if point not in self._away:
+                logger.warning(
+                    "The medium at '%s' was unmounted: what is missing there is not recorded as gone.",
+                    display_path(point),
+                )
+        for point in self._away:
+            if point not in now_away:
+                logger.warning("The medium at '%s' is mounted again.", display_path(point))
+        self._away = now_away
         for folder in self._folders:
-            if not is_folder(folder):
+            if _is_lost(folder) and not lies_below(folder, now_away):
                 raise FolderError(f"The folder '{display_path(folder)}' went away while it was watched.")
 
-    def _new_paths(self, timeout: float) -> Iterator[Path]:
-        """Every path touched by now, once; waits for the first."""
-        touched: dict[Path, None] = {}
-        if self._poll_seconds is not None and time.monotonic() >= self._next_poll:
-            touched |= dict.fromkeys(self._poll())
-        try:
-            path = self._touched.get(timeout=0 if touched else timeout)
-            while path is not None:
-                touched[path] = None
-                self._events += 1
-                path = self._touched.get_nowait()
-        except queue.Empty:
-            if self._events >= self._burst:
-                logger.info("so many events at once that some may be missing: looking through the folders again")
-                touched |= dict.fromkeys(self._folders)
-            if not touched or self._events >= self._burst:
-                self._events = 0
-        return iter(touched)
+    def _present(self) -> dict[Path, str]:
+        return {point: name for folder in self._folders for point, name in filesystems(folder).items()}
 
-    def _poll(self) -> list[Path]:
-        """Paths that have changed since the last look."""
-        now = {file.path: file for folder in self._folders for file in scan(folder)}
-        changed = [path for path, file in now.items() if self._seen.get(path) != file]
-        changed += [path for path in self._seen if path not in now]
-        self._seen = now
-        self._next_poll = time.monotonic() + (self._poll_seconds or 0.0)
-        return changed
+    def _settle(self, file: EvidenceFile, kind: Kind) -> None:
+        """Wait until a file is complete."""
+        wait = self._waits[kind]
+        if kind is Kind.TOUCHED and not (file.skipped or file.unreadable):
+            age = time.time() - file.mtime_ns / 1e9
+            wait = max(wait, min(self._quiet_seconds, self._quiet_seconds - age))
+        self._settling[file.path] = _Settling(file, kind, time.monotonic() + wait)
 
-    def _settled(self, settling: dict[Path, "_Settling"]) -> Iterator[EvidenceFile]:
+    def _settled(self) -> Iterator[EvidenceFile]:
         now = time.monotonic()
-        for path, waiting in list(settling.items()):
+        for path, waiting in list(self._settling.items()):
             if waiting.due > now:
                 continue
             current = inspect(path)
+            if is_folder(path):
+                current = waiting.seen if waiting.seen.unreadable else EvidenceFile(path, unreadable=VANISHED)
             if current.unreadable == VANISHED:
-                del settling[path]
+                del self._settling[path]
                 logger.debug("'%s' is gone again", display_path(path))
             elif current == waiting.seen:
-                del settling[path]
+                del self._settling[path]
+                self._inventory.note(current)
                 yield current
             else:
-                settling[path] = _Settling(current, now + self._settle_seconds)
+                self._settle(current, waiting.kind)
 
-    def _until_next(self, settling: dict[Path, "_Settling"]) -> float:
-        moments = [waiting.due for waiting in settling.values()]
-        if self._poll_seconds is not None:
-            moments.append(self._next_poll)
-        return min(_LONGEST_WAIT, max(0.0, min(moments, default=float("inf")) - time.monotonic()))
+    def _until_next(self) -> float:
+        """Seconds until there is something to do."""
+        now = time.monotonic()
+        if self._looks and len(self._settling) < _MOST_SETTLING:
+            return 0.0
+        moments = [waiting.due for waiting in self._settling.values()]
+        moments.append(now + self._waits[Kind.COMPLETE] if self._lost_since is not None else self._look_is_due)
+        return min(_LONGEST_WAIT, max(0.0, min(moments) - now))
 
 
-@dataclass(frozen=True)
-class _Settling:
-    seen: EvidenceFile
-    due: float
+def _notifications() -> Notifications:
+    try:
+        return Notifications()
+    except OSError as error:
+        raise FolderError(
+            f"The folders cannot be watched: {error.strerror}. Raise fs.inotify.max_user_instances, or use --poll."
+        ) from None
+
+
+def _is_lost(folder: Path) -> bool:
+    """Whether there is certainly no folder any more; a disturbed network share is not lost."""
+    try:
+        return not stat.S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def _ignore(_path: bytes, _descriptor: int) -> None:
+    pass

@@ -18,6 +18,8 @@ from simquery.mappings.schema import (
     open_timings_index,
     results_index,
     store_candidates,
+    store_filesystems,
+    stored_filesystems,
     template,
 )
 
@@ -39,5 +41,7 @@ __all__ = [
     "open_timings_index",
     "results_index",
     "store_candidates",
+    "store_filesystems",
+    "stored_filesystems",
     "template",
 ]

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from elasticsearch import AuthorizationException, BadRequestError, Elasticsearch, NotFoundError
 
 from simquery.errors import CaseError, SchemaError
+from simquery.paths import display_path, real_path
 
 __all__ = [
     "SCHEMA",
@@ -29,6 +31,8 @@ __all__ = [
     "open_timings_index",
     "results_index",
     "store_candidates",
+    "store_filesystems",
+    "stored_filesystems",
     "template",
 ]
 
@@ -224,6 +228,23 @@ def store_candidates(client: Elasticsearch, case: str, model: str, candidates: M
     name = images_index(case, model)
     meta = _meta(client, name)
     client.indices.put_mapping(index=name, meta=meta | {"candidates": {**meta.get("candidates", {}), **candidates}})
+
+
+def stored_filesystems(client: Elasticsearch, case: str, folder: Path) -> dict[Path, str]:
+    """On which filesystems an evidence folder was when it was last looked through, by the path where each begins."""
+    stored = _meta(client, files_index(case)).get("filesystems", {}).get(display_path(folder), {})
+    return {real_path(point): identity for point, identity in stored.items()}
+
+
+def store_filesystems(client: Elasticsearch, case: str, folder: Path, found: Mapping[Path, str]) -> None:
+    """Keep with the ledger on which filesystems an evidence folder is."""
+    name = files_index(case)
+    meta = _meta(client, name)
+    stored = meta.get("filesystems", {})
+    described = {display_path(point): identity for point, identity in found.items()}
+    if stored.get(display_path(folder)) != described:
+        stored = {**stored, display_path(folder): described}
+        client.indices.put_mapping(index=name, meta=meta | {"filesystems": stored})
 
 
 def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:

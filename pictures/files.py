@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from simquery.pictures.reach import open_quietly
+
 __all__ = [
     "CHANGED",
     "VANISHED",
@@ -58,11 +60,7 @@ def open_evidence(path: Path) -> Iterator[BufferedReader]:
     OSError
         When it cannot be opened, or is not a regular file: reading a pipe would wait for its writer.
     """
-    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        descriptor = os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:
-        descriptor = os.open(path, flags)  # only the owner of a file may ask for O_NOATIME
+    descriptor = open_quietly(path, getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "not a regular file", str(path))

@@ -4,6 +4,7 @@
    + SettingsError (2): a setting that cannot be used
    + InputError (3): the evidence folder, a reference picture or what is asked of them
       - FolderError
+      - MissingEvidenceError
       - PictureError
       - DatasetError
       - QueryError
@@ -48,6 +49,7 @@ __all__ = [
     "InputError",
     "JavaError",
     "KibanaError",
+    "MissingEvidenceError",
     "NodeError",
     "NotElasticsearchError",
     "OutOfMemoryError",
@@ -84,6 +86,10 @@ class InputError(SimqueryError):
 
 class FolderError(InputError):
     """An evidence folder that is missing, not a folder, or cannot be read."""
+
+
+class MissingEvidenceError(InputError):
+    """So much of an evidence folder is missing that its medium may not be mounted."""
 
 
 class PictureError(InputError):

@@ -53,6 +53,12 @@ def _evidence_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option("--label-folders", is_flag=True, help="Label pictures with the name of their folder."),
             click.option("--thumbnails", is_flag=True, help="Store a small JPEG with each picture."),
             click.option(
+                "--record-missing",
+                "missing_is_true",
+                is_flag=True,
+                help="Record missing files as gone even if the disk may not be mounted.",
+            ),
+            click.option(
                 "--precision",
                 type=click.Choice(["float32", "mixed"]),
                 help="mixed: faster on a GPU.  [default: float32]",
@@ -67,7 +73,7 @@ def _evidence_options(function: Callable[..., None]) -> Callable[..., None]:
 @_evidence_options
 @json_option
 @command
-def index(settings: Settings, *, as_json: bool, precision: str | None, **options: Any) -> None:
+def index(settings: Settings, *, as_json: bool, precision: str | None, missing_is_true: bool, **options: Any) -> None:
     """Index every picture in FOLDER, and below it.
 
     The folder is only read. Each path gets an entry in the ledger of the case; running the command again, or going on
@@ -81,7 +87,7 @@ def index(settings: Settings, *, as_json: bool, precision: str | None, **options
         with _progress(selection) as show:
             indexer.index(selection.of(_all_files(selection.folders)), show)
             for folder in selection.folders:
-                indexer.record_gone(folder)
+                indexer.record_gone(folder, missing_is_true=missing_is_true)
     _summarise(indexer.counts, time.monotonic() - started, as_json=as_json)
 
 
@@ -90,7 +96,15 @@ def index(settings: Settings, *, as_json: bool, precision: str | None, **options
 @click.option("--poll", type=click.FloatRange(0.1), metavar="SECONDS", help="Look for changes, as network shares need.")
 @json_option
 @command
-def watch(settings: Settings, *, as_json: bool, poll: float | None, precision: str | None, **options: Any) -> None:
+def watch(
+    settings: Settings,
+    *,
+    as_json: bool,
+    poll: float | None,
+    precision: str | None,
+    missing_is_true: bool,
+    **options: Any,
+) -> None:
     """Index FOLDER, then every picture that appears in it, until stopped with Ctrl-C (or SIGTERM).
 
     Files that change are indexed anew, and those that go are recorded; nothing is ever removed from the case.
@@ -106,11 +120,10 @@ def watch(settings: Settings, *, as_json: bool, poll: float | None, precision: s
                 indexer.index(selection.of(going_on), show)
             if not watcher.stopped:
                 for folder in selection.folders:
-                    indexer.record_gone(folder)
+                    indexer.record_gone(folder, missing_is_true=missing_is_true)
                 say(f"{_described(indexer.counts)}. Watching {names}; stop with Ctrl-C.")
             for change in watcher.changes():
-                for path in change.gone:
-                    indexer.record_gone(path)
+                indexer.record_seen_gone(change.gone)
                 indexer.index(selection.of(change.files), lambda _: None)
                 say(_described(indexer.counts))
     _summarise(indexer.counts, time.monotonic() - started, as_json=as_json)

@@ -1,0 +1,68 @@
+"""Which filesystems an evidence folder lies on: an unmounted medium is not a deleted one."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+__all__ = ["away", "filesystems", "lies_below"]
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+def filesystems(folder: Path) -> dict[Path, str]:
+    """The filesystem that a folder lies on, and those that are mounted below it.
+
+    Parameters
+    ----------
+    folder
+        Absolute.
+
+    Returns
+    -------
+    dict of Path to str
+        What identifies each filesystem, by the path where it begins: the folder itself, or a mount point below it.
+        Empty where the system does not tell (it is no Linux).
+    """
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return {}
+    real = Path(os.path.realpath(folder))
+    found: dict[Path, str] = {}
+    nearest = Path("/")
+    for line in lines:  # a mount that hides another one comes after it
+        fields, _, (kind, source, *_) = _parts(line)
+        point = Path(os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), fields[4])))
+        if point == real or point in real.parents:
+            if len(point.parts) >= len(nearest.parts):
+                nearest = point
+                found[folder] = _identity(point, kind, source, fields[3])
+        elif real in point.parents:
+            found[folder / point.relative_to(real)] = _identity(point, kind, source, fields[3])
+    return found
+
+
+def away(expected: Mapping[Path, str], present: Mapping[Path, str]) -> list[Path]:
+    """Where a filesystem was expected, and there is none now, or another one."""
+    return [point for point, identity in expected.items() if present.get(point) != identity]
+
+
+def lies_below(path: Path, points: Iterable[Path]) -> bool:
+    """Whether a path is one of some others, or below one of them."""
+    return any(point == path or point in path.parents for point in points)
+
+
+def _parts(line: bytes) -> tuple[list[bytes], bytes, list[str]]:
+    mount, separator, filesystem = line.partition(b" - ")
+    return mount.split(b" "), separator, os.fsdecode(filesystem).split(" ")
+
+
+def _identity(point: Path, kind: str, source: str, root: bytes) -> str:
+    """Identity of a filesystem: its own number where it has one, else where it comes from."""
+    try:
+        number = os.statvfs(point).f_fsid
+    except OSError:
+        number = 0
+    return f"{kind} {number:x} {os.fsdecode(root)}" if number else f"{kind} {source} {os.fsdecode(root)}"

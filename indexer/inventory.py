@@ -1,0 +1,204 @@
+"""What evidence folders held at the last look, in little memory, and what has changed since."""
+
+import os
+import stat
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from simquery.indexer.evidence import EvidenceFile, inspect, is_gone, is_too_long, opened_folder, too_long, unlisted
+
+__all__ = ["Inventory", "Missing"]
+
+_SEPARATOR = b"/"
+"""The one byte, besides zero, that no name holds."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What was there at the last look, and is not there now.
+
+    Attributes
+    ----------
+    paths
+        Files and folders; what was below such a folder is not listed.
+    files
+        How many files that are, with those in the folders.
+    known
+        How many files there were.
+    """
+
+    paths: list[Path]
+    files: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Files in one folder: their names in order, joined, and their states; what stands for those not in it."""
+
+    names: bytes = b""
+    states: "array[int]" = field(default_factory=lambda: array("q"))
+    trouble: EvidenceFile | None = None
+    is_listed: bool = True
+
+    def by_name(self) -> dict[bytes, int]:
+        return dict(zip(self.names.split(_SEPARATOR), self.states, strict=True)) if self.states else {}
+
+
+class Inventory:
+    """Remembers the names and states of all files in some folders.
+
+    It takes nine bytes for each file besides its name, and some hundred for each folder.
+
+    Parameters
+    ----------
+    folders
+        Evidence folders, as `check_folders` returns them.
+    enter
+        Called with the path and a descriptor of each folder before it is listed: the moment to begin to watch it.
+    """
+
+    def __init__(self, folders: Iterable[Path], enter: Callable[[bytes, int], None]) -> None:
+        self._roots = [os.fsencode(folder) for folder in folders]
+        self._enter = enter
+        self._listings: dict[bytes, _Listing] = {}
+        self._reported: dict[bytes, int | None] = {}
+
+    def begin(self) -> None:
+        """Take the first look, which reports nothing."""
+        for root in self._roots:
+            self._listings.update(self._walk(root))
+
+    def note(self, file: EvidenceFile) -> None:
+        """Remember a file that was not found by a look, so that the next look does not report it."""
+        self._reported[os.fsencode(file.path)] = _state(file.size, file.mtime_ns, is_regular=not file.skipped)
+
+    def note_gone(self, path: Path) -> None:
+        """Remember that a path was seen to go, so that the next look does not report it as missing."""
+        self._reported[os.fsencode(path)] = None
+
+    def look(self) -> Iterator[EvidenceFile | Missing]:
+        """Look through all folders: files that are new or have changed, and at the end what is missing.
+
+        The folders are looked at while the result is being read. What is below a folder that cannot be listed is not
+        missing: nobody knows. It is forgotten, and counts as new once the folder can be listed.
+        """
+        before, self._listings = self._listings, {}
+        reported, self._reported = self._reported, {}
+        known = sum(len(listing.states) for listing in before.values())
+        missing: list[bytes] = []
+        for root in self._roots:
+            for path, now in self._walk(root):
+                self._listings[path] = now
+                was = before.pop(path, _Listing())
+                yield from _changes(path, was, now, reported)
+                if now.is_listed:
+                    missing += [_join(path, name) for name in _lost(was, now)]
+        hidden = {path for path, listing in self._listings.items() if not listing.is_listed}
+        seen_to_go = {path for path, state in reported.items() if state is None}
+        left = {path: was for path, was in before.items() if not _lies_below(path, hidden | seen_to_go)}
+        unconfirmed = [path for path, state in reported.items() if state is not None and is_gone(_path(path))]
+        missing = [path for path in dict.fromkeys(missing + unconfirmed) if not _lies_below(path, seen_to_go)]
+        files = len(missing) + sum(len(was.states) for was in left.values())
+        missing += [path for path in left if os.path.dirname(path) not in left]  # noqa: PTH120  (bytes)
+        yield Missing(list(map(_path, missing)), files, known)
+
+    def look_into(self, folder: Path) -> Iterator[EvidenceFile]:
+        """Look through a folder that has come: files that are new or have changed."""
+        self._reported.pop(os.fsencode(folder), None)
+        for path, now in self._walk(os.fsencode(folder)):
+            was = self._listings.get(path, _Listing())
+            yield from _changes(path, was, now, self._reported)
+            lost = dict.fromkeys(_lost(was, now), 0)  # the next full look finds out whether they are missing
+            self._listings[path] = _listing({**lost, **now.by_name()}, now.trouble) if lost else now
+
+    def _walk(self, root: bytes) -> Iterator[tuple[bytes, _Listing]]:
+        waiting = [root]
+        while waiting:
+            path = waiting.pop()
+            try:
+                listing, folders = self._list(path, is_root=path in self._roots)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if path in self._roots:  # its medium may have been unmounted
+                    yield path, _unlisted(path, error)
+            except OSError as error:
+                yield path, _unlisted(path, error)
+            else:
+                waiting += reversed(folders)
+                yield path, listing
+
+    def _list(self, path: bytes, *, is_root: bool) -> tuple[_Listing, list[bytes]]:
+        """Files in a folder, and the paths of folders in it, in the order of their names."""
+        files: dict[bytes, int] = {}
+        folders: list[bytes] = []
+        not_recorded = 0
+        with opened_folder(_path(path), is_root=is_root) as descriptor:
+            self._enter(path, descriptor)
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    name = os.fsencode(entry.name)
+                    if is_too_long(_join(path, name)):
+                        not_recorded += 1
+                    elif entry.is_dir(follow_symlinks=False):
+                        folders.append(_join(path, name))
+                    else:
+                        files[name] = _state_of(entry)
+        return _listing(files, too_long(_path(path), not_recorded) if not_recorded else None), sorted(folders)
+
+
+def _changes(folder: bytes, was: _Listing, now: _Listing, reported: dict[bytes, int | None]) -> Iterator[EvidenceFile]:
+    if now.trouble and now.trouble != was.trouble:
+        yield now.trouble
+    if (now.names, now.states) == (was.names, was.states):
+        return
+    before = was.by_name()
+    for name, state in now.by_name().items():
+        path = _join(folder, name)
+        if before.get(name) != state and reported.get(path) != state:
+            yield inspect(_path(path))
+
+
+def _lost(was: _Listing, now: _Listing) -> set[bytes]:
+    return set() if was.names == now.names else was.by_name().keys() - now.by_name().keys()
+
+
+def _listing(files: dict[bytes, int], trouble: EvidenceFile | None) -> _Listing:
+    names = sorted(files)
+    return _Listing(_SEPARATOR.join(names), array("q", map(files.__getitem__, names)), trouble)
+
+
+def _unlisted(path: bytes, error: OSError) -> _Listing:
+    return _Listing(trouble=unlisted(_path(path), error), is_listed=False)
+
+
+def _state_of(entry: os.DirEntry[str]) -> int:
+    try:
+        facts = entry.stat(follow_symlinks=False)
+    except OSError:
+        return _state(0, 0, is_regular=True)
+    return _state(facts.st_size, facts.st_mtime_ns, is_regular=stat.S_ISREG(facts.st_mode))
+
+
+def _state(size: int, mtime_ns: int, *, is_regular: bool) -> int:
+    return hash((size, mtime_ns, is_regular))
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return folder.rstrip(_SEPARATOR) + _SEPARATOR + name
+
+
+def _path(path: bytes) -> Path:
+    return Path(os.fsdecode(path))
+
+
+def _lies_below(path: bytes, others: set[bytes]) -> bool:
+    if not others:
+        return False
+    while path not in others:
+        parent = os.path.dirname(path)  # noqa: PTH120  (bytes)
+        if parent == path:
+            return False
+        path = parent
+    return True

@@ -1,0 +1,133 @@
+"""What the kernel tells of watched folders, and when it cannot tell everything (inotify)."""
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from enum import Enum, auto
+from pathlib import Path
+from typing import NamedTuple
+
+from inotify_simple import INotify, flags
+
+from simquery.paths import display_path
+
+__all__ = ["Kind", "Notice", "Notifications"]
+
+logger = logging.getLogger(__name__)
+
+_COMES = flags.CREATE | flags.MOVED_TO
+_GOES = flags.DELETE | flags.MOVED_FROM
+_MASK = _COMES | _GOES | flags.MODIFY | flags.CLOSE_WRITE | flags.ATTRIB | flags.ONLYDIR | flags.EXCL_UNLINK
+
+
+class Kind(Enum):
+    """What has happened to a path."""
+
+    FOLDER = auto()
+    """A folder has come, or its rights have changed."""
+    TOUCHED = auto()
+    """A file has come, or has another time or other rights: whether it is complete is unknown."""
+    WRITTEN = auto()
+    """A file is being written."""
+    COMPLETE = auto()
+    """A file was closed after it was written, or has been moved here."""
+    GONE = auto()
+    """A file or folder has gone, whatever is there now."""
+
+
+class Notice(NamedTuple):
+    """One thing that has happened."""
+
+    path: Path
+    kind: Kind
+
+
+class Notifications:
+    """Watches folders, each without the folders in it.
+
+    Attributes
+    ----------
+    lost
+        Whether the kernel has dropped some events since this was last set to False.
+
+    Raises
+    ------
+    OSError
+        When the system allows no further watcher.
+    """
+
+    def __init__(self) -> None:
+        self._inotify = INotify()
+        self._folders: dict[int, bytes] = {}
+        self._is_limited = False
+        self.lost = False
+
+    def close(self) -> None:
+        """End all watches."""
+        self._inotify.close()
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there is something to `read`."""
+        return int(self._inotify.fileno())
+
+    def add(self, folder: bytes, descriptor: int) -> None:
+        """Watch a folder from now on; where the system's limit is reached, say so once and go on without.
+
+        Parameters
+        ----------
+        folder
+            Its path.
+        descriptor
+            The opened folder: its path may be too long for the kernel.
+        """
+        try:
+            self._folders[self._inotify.add_watch(f"/proc/self/fd/{descriptor}", _MASK)] = folder
+        except OSError as error:
+            if not self._is_limited:
+                advice = "; raise fs.inotify.max_user_watches" if error.errno == errno.ENOSPC else ""
+                logger.warning(
+                    "The system cannot watch '%s' and possibly further folders (%s): they are looked through every few"
+                    " minutes instead%s.",
+                    display_path(Path(os.fsdecode(folder))),
+                    "no watches are left" if error.errno == errno.ENOSPC else error.strerror,
+                    advice,
+                )
+            self._is_limited = True
+
+    def read(self) -> Iterator[Notice]:
+        """What has happened since it was last asked; does not wait."""
+        moved: set[bytes] = set()
+        for watch, mask, _, name in self._inotify.read(timeout=0):
+            if mask & flags.Q_OVERFLOW:
+                self.lost = True
+            elif mask & flags.IGNORED:
+                self._folders.pop(watch, None)
+            elif name and watch in self._folders:
+                path = os.path.join(self._folders[watch], os.fsencode(name))  # noqa: PTH118  (bytes)
+                if mask & flags.ISDIR and mask & flags.MOVED_FROM:
+                    moved.add(path)
+                yield Notice(Path(os.fsdecode(path)), _kind(mask))
+        if moved:
+            self._forget(moved)
+
+    def _forget(self, moved: set[bytes]) -> None:
+        """End the watches of folders that were moved away; those that are moved to another watched folder come anew."""
+        for watch, folder in list(self._folders.items()):
+            if any(folder == path or folder.startswith(path + b"/") for path in moved):
+                del self._folders[watch]
+                try:
+                    self._inotify.rm_watch(watch)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:  # the kernel has ended it already
+                        raise
+
+
+def _kind(mask: int) -> Kind:
+    if mask & _GOES:
+        return Kind.GONE
+    if mask & flags.ISDIR:
+        return Kind.FOLDER
+    if mask & flags.MODIFY:
+        return Kind.WRITTEN
+    return Kind.COMPLETE if mask & (flags.CLOSE_WRITE | flags.MOVED_TO) else Kind.TOUCHED

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -34,8 +35,10 @@ logger = logging.getLogger(__name__)
 
 _AHEAD = 2
 _LARGE_AT_ONCE = 4
-_FAREWELL_SECONDS = 1.0
-"""How long a run that fails waits for each of its threads; it leaves those behind that hang."""
+_FAREWELL_SECONDS = 3.0
+"""How long a run that fails waits for its threads; it leaves those behind that hang."""
+
+_LOOK_SECONDS = 0.1
 
 _PLAIN = Details()
 
@@ -211,11 +214,14 @@ class _Run:
             self._cluster.stop()
         for each in workers:
             each.close()  # readers give up in the middle of a file: nothing of their batch will be stored
-        if error is not None:
-            self.decoders.abandon(self.readers.threads)
-        ended = [each.join(None if error is None else _FAREWELL_SECONDS) for each in workers]
-        if not all(ended):
-            logger.warning("Some files or requests still get no answer; the run ends without waiting for them.")
+        end = time.monotonic() + _FAREWELL_SECONDS
+        while threads := [thread for each in workers for thread in each.threads if thread.is_alive()]:
+            if error is not None:
+                self.decoders.abandon(threads)
+                if time.monotonic() > end:
+                    logger.warning("Some files or requests still get no answer; the run ends without waiting for them.")
+                    break
+            threads[0].join(_LOOK_SECONDS)
 
     def stored(
         self,

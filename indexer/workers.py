@@ -38,14 +38,19 @@ class Workers:
     def __init__(self, count: int, name: str) -> None:
         self._tasks: queue.SimpleQueue[Callable[[bool], None] | None] = queue.SimpleQueue()
         self.closed = threading.Event()
+        self._guard = threading.Lock()
         self.threads = [threading.Thread(target=self._work, name=f"{name}-{i}", daemon=True) for i in range(count)]
         for thread in self.threads:
             thread.start()
 
     def submit(self, function: Callable[[T], R], item: T) -> Future[R]:
-        """Call ``function`` in one of the threads."""
+        """Call ``function`` in one of the threads; once they are closed, the result is cancelled."""
         future: Future[R] = Future()
-        self._tasks.put(partial(_fulfil, future, function, item))
+        with self._guard:
+            if self.closed.is_set():
+                future.cancel()
+            else:
+                self._tasks.put(partial(_fulfil, future, function, item))
         return future
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -65,15 +70,10 @@ class Workers:
 
     def close(self) -> None:
         """Cancel the tasks that no thread has begun, and let the threads end."""
-        self.closed.set()
-        for _ in self.threads:
-            self._tasks.put(None)
-
-    def join(self, seconds: float | None) -> bool:
-        """Wait until all threads have ended, at most for some seconds each; whether they have."""
-        for thread in self.threads:
-            thread.join(seconds)
-        return not any(thread.is_alive() for thread in self.threads)
+        with self._guard:
+            self.closed.set()
+            for _ in self.threads:
+                self._tasks.put(None)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

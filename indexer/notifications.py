@@ -48,8 +48,10 @@ class Notifications:
 
     Attributes
     ----------
-    lost
+    overflowed
         Whether the kernel has dropped some events since this was last set to False.
+    unmounted
+        Whether a medium was unmounted since then, and with it all watches on it.
 
     Raises
     ------
@@ -61,7 +63,8 @@ class Notifications:
         self._inotify = INotify()
         self._folders: dict[int, bytes] = {}
         self._is_limited = False
-        self.lost = False
+        self.overflowed = False
+        self.unmounted = False
 
     def close(self) -> None:
         """End all watches."""
@@ -100,7 +103,9 @@ class Notifications:
         moved: set[bytes] = set()
         for watch, mask, _, name in self._inotify.read(timeout=0):
             if mask & flags.Q_OVERFLOW:
-                self.lost = True
+                self.overflowed = True
+            elif mask & flags.UNMOUNT:
+                self.unmounted = True
             elif mask & flags.IGNORED:
                 self._folders.pop(watch, None)
             elif name and watch in self._folders:

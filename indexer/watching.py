@@ -209,17 +209,17 @@ class Watcher:
                 files[path] = files.get(path, kind) if kind is Kind.TOUCHED else kind
         for path, kind in files.items():
             self._settle(inspect(path), kind)
-        self._notice_loss(quiet=not heard)
+        self._notice_loss(self._notifications, quiet=not heard)
         return list(gone)
 
-    def _notice_loss(self, *, quiet: bool) -> None:
-        """After the kernel has dropped events, plan a look as soon as no more of them come."""
+    def _notice_loss(self, notifications: Notifications, *, quiet: bool) -> None:
+        """Plan a look after events were lost, as soon as no more of them come."""
         now = time.monotonic()
-        if self._notifications and self._notifications.lost:
-            self._notifications.lost = False
-            if self._lost_since is None:
-                logger.warning("So much happens at once that the system drops events: the folders are looked through.")
-                self._lost_since = now
+        if notifications.overflowed and self._lost_since is None:
+            logger.warning("So much happens at once that the system drops events: the folders are looked through.")
+        if notifications.overflowed or notifications.unmounted:
+            notifications.overflowed = notifications.unmounted = False
+            self._lost_since = self._lost_since or now
             for file in self._settling.values():
                 if file.kind is Kind.WRITTEN:  # it may have been closed
                     self._settle(file.seen, Kind.TOUCHED)
@@ -241,8 +241,8 @@ class Watcher:
                 return self._believed(found)
             if found is None:
                 self._looks.popleft()
-            elif found.path not in self._settling:
-                self._settle(found, Kind.TOUCHED)
+            else:
+                self._settle_found(found)
             if time.monotonic() > pause:
                 break
         return []
@@ -297,6 +297,14 @@ class Watcher:
             age = time.time() - file.mtime_ns / 1e9
             wait = max(wait, min(self._quiet_seconds, self._quiet_seconds - age))
         self._settling[file.path] = _Settling(file, kind, time.monotonic() + wait)
+
+    def _settle_found(self, file: EvidenceFile) -> None:
+        """Wait until a file is complete that a look has found; it may be one that is waited for already."""
+        waiting = self._settling.get(file.path)
+        if waiting is None:
+            self._settle(file, Kind.TOUCHED)
+        elif waiting.seen != file:
+            self._settle(file, waiting.kind)
 
     def _settled(self) -> Iterator[EvidenceFile]:
         now = time.monotonic()

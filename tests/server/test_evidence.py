@@ -55,11 +55,19 @@ from tests.unit.test_facts import photographed
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def indexed(client: Elasticsearch, case: str, folder: Path, details: Details = Details(), **rules: object) -> Counts:  # noqa: B008
+def indexed(
+    client: Elasticsearch,
+    case: str,
+    folder: Path,
+    details: Details = Details(),  # noqa: B008
+    *,
+    missing_is_true: bool = False,
+    **rules: object,
+) -> Counts:
     folders = check_folders([folder])
     indexer = Indexer(client, case, Mean(), details)
     indexer.index(Selection(folders, **rules).of(scan(folders[0])), lambda _: None)  # type: ignore[arg-type]
-    indexer.record_gone(folders[0])
+    indexer.record_gone(folders[0], missing_is_true=missing_is_true)
     return indexer.counts
 
 
@@ -288,7 +296,7 @@ def test_what_goes_is_recorded_and_what_comes_back_is_looked_at_again(
     kept = [save_picture(tmp_path / "stick" / f"{seed}.png", seed) for seed in range(3)]
     indexed(client, case, tmp_path)
     (tmp_path / "stick").rename(tmp_path.parent / f"{tmp_path.name}-away")
-    assert counted(indexed(client, case, tmp_path)) == {"gone": 3}
+    assert counted(indexed(client, case, tmp_path, missing_is_true=True)) == {"gone": 3}
     entries = ledger(client, case)
     assert all(entry["gone_at"] and entry["status"] == "indexed" for entry in entries.values())
     assert len(documents(client, case, "mean")) == 3

@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 
 from simquery.errors import FolderError
-from simquery.indexer import check_folder, scan
+from simquery.indexer import Watcher, check_folder, scan
+from simquery.indexer.evidence import is_folder, is_gone
+from simquery.indexer.inventory import Inventory, Missing
+from simquery.indexer.reading import hash_file
+from simquery.pictures.files import Digests, open_evidence
 from tests.conftest import save_picture, unprivileged
+from tests.machine import memory_mounted
 
 
 def test_every_file_is_found_in_the_order_of_the_names(tmp_path: Path) -> None:
@@ -48,6 +53,77 @@ def deep_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def test_folders_may_be_nested_deeper_than_any_stack(deep_folder: Path) -> None:
     (found,) = scan(deep_folder)
     assert found.path.name == "bottom.txt"
+
+
+@pytest.fixture
+def very_deep_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Folders in folders, to a path of 44,000 bytes, with 22 files in the one where it first exceeds 4,096."""
+    monkeypatch.chdir(tmp_path)
+    name, depth = "d" * 250, 176
+    for level in range(depth):
+        os.mkdir(name)  # noqa: PTH102
+        os.chdir(name)
+        if level == 17:
+            for number in range(22):
+                Path(f"{number:02}.bin").write_bytes(b"%d" % number)
+    yield tmp_path
+    for level in reversed(range(depth)):
+        if level == 17:
+            for number in range(22):
+                Path(f"{number:02}.bin").unlink()
+        os.chdir("..")
+        os.rmdir(name)  # noqa: PTH106
+
+
+def test_files_are_found_and_read_however_long_their_paths_are(very_deep_folder: Path) -> None:
+    *files, folder = scan(very_deep_folder)
+    assert [file.path.name for file in files] == [f"{number:02}.bin" for number in range(22)]
+    assert all(len(os.fsencode(file.path)) > 4096 for file in files)
+    digests = [hash_file(file, lambda: False) for file in files]
+    assert len({digest.sha256 for digest in digests if isinstance(digest, Digests)}) == 22
+    with open_evidence(files[7].path) as opened:
+        assert opened.read() == b"7"
+    assert not is_gone(files[0].path)
+    assert is_gone(files[0].path.with_name("missing.bin"))
+    assert is_folder(files[0].path.parent)
+
+    assert folder.unreadable == "1 paths in this folder have more than 32,766 bytes, too many for the ledger"
+    assert len(os.fsencode(folder.path)) <= 32_766
+
+
+def test_an_inventory_finds_files_however_long_their_paths_are(very_deep_folder: Path) -> None:
+    inventory = Inventory([very_deep_folder], lambda _path, _: None)
+    assert list(inventory.look())[:-1] == list(scan(very_deep_folder))
+    assert list(inventory.look()) == [Missing([], 0, 22)]
+
+
+def test_a_folder_is_watched_however_long_its_path_is(very_deep_folder: Path) -> None:
+    with Watcher([very_deep_folder], 0.1) as watcher:
+        new = Path("../" * 158, "new.bin")
+        new.write_bytes(b"new")
+        (file,) = next(watcher.changes()).files
+        new.unlink()
+    assert file.path.name == "new.bin"
+    assert len(os.fsencode(file.path)) > 4096
+
+
+def test_folders_and_files_keep_their_access_times(tmp_path: Path) -> None:
+    (tmp_path / "mount").mkdir()
+    with memory_mounted(tmp_path / "mount", "strictatime"):
+        evidence = tmp_path / "mount" / "evidence"
+        picture = save_picture(evidence / "deep" / "a.png")
+        looked_at = [evidence, picture.parent, picture]
+        for path in looked_at:
+            os.utime(path, ns=(10**18, 10**18))
+        check_folder(evidence)
+        (file,) = scan(evidence)
+        assert isinstance(hash_file(file, lambda: False), Digests)
+        inventory = Inventory([evidence], lambda _path, _: None)
+        inventory.begin()
+        list(inventory.look())
+        assert [path.stat().st_atime_ns for path in looked_at] == [10**18] * 3
+        list(evidence.iterdir())
+        assert evidence.stat().st_atime_ns != 10**18  # so here a listing like any other leaves a trace
 
 
 def test_a_pipe_is_reported_and_not_opened(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from simquery.errors import FolderError
 from simquery.indexer import Watcher, check_folder, check_folders
 from tests.conftest import save_picture
+from tests.machine import limited, medium
 
 SETTLE = 0.2
 QUIET = 0.5
@@ -35,6 +37,10 @@ class Reported:
 
     def take(self, count: int) -> list[str]:
         return [self._names.get(timeout=PATIENCE) for _ in range(count)]
+
+    def take_until(self, wanted: set[str]) -> None:
+        while wanted:
+            wanted = wanted - {self._names.get(timeout=PATIENCE)}
 
     def within(self, seconds: float) -> list[str]:
         try:
@@ -167,6 +173,173 @@ def test_several_folders_are_watched_at_once(tmp_path: Path) -> None:
         assert sorted(reported.take(2)) == ["0.png", "1.png"]
         watcher.stop()
         reported.rest()
+
+
+def pause(folder: Path, reported: Reported, number: int) -> None:
+    """Let the time pass that a file needs to settle, by another file that does."""
+    os.utime(save_picture(folder / f"clock-{number}.png", number), ns=(0, 10**18))
+    reported.take_until({f"clock-{number}.png"})
+
+
+def test_a_file_that_is_written_with_long_pauses_is_reported_once(tmp_path: Path) -> None:
+    with watching(tmp_path) as reported:
+        with (tmp_path / "slow.bin").open("wb") as slow:
+            for number in range(4):
+                slow.write(b"part")
+                slow.flush()
+                pause(tmp_path, reported, number)
+        assert reported.take(1) == ["slow.bin"]
+    assert reported.rest() == []
+
+
+def test_a_file_that_is_written_with_long_pauses_is_reported_once_by_polling_too(tmp_path: Path) -> None:
+    with watching(tmp_path, poll_seconds=0.05, quiet_seconds=60.0) as reported:
+        for number in range(3):
+            with (tmp_path / "slow.bin").open("ab") as slow:
+                slow.write(b"part")
+            pause(tmp_path, reported, number)
+        os.utime(tmp_path / "slow.bin", ns=(0, 10**18))
+        assert reported.take(1) == ["slow.bin"]
+    assert reported.rest() == []
+
+
+def test_a_file_that_its_writer_never_closes_is_reported_once_it_has_not_changed_for_long(tmp_path: Path) -> None:
+    with watching(tmp_path, open_seconds=QUIET) as reported, (tmp_path / "open.bin").open("wb") as file:
+        file.write(b"all of it")
+        file.flush()
+        assert reported.take(1) == ["open.bin"]
+
+
+def test_a_folder_that_a_file_has_replaced_is_reported_as_gone(tmp_path: Path) -> None:
+    save_picture(tmp_path / "evidence" / "stick" / "a.png", 1)
+    with watching(tmp_path / "evidence") as reported:
+        (tmp_path / "evidence" / "stick").rename(tmp_path / "away")
+        save_picture(tmp_path / "b.png").rename(tmp_path / "evidence" / "stick")
+        assert reported.gone.get(timeout=PATIENCE) == "stick"
+        assert reported.take(1) == ["stick"]
+
+
+def test_what_happens_in_a_folder_that_was_renamed_is_noticed(tmp_path: Path) -> None:
+    save_picture(tmp_path / "old" / "deep" / "a.png", 1)
+    with watching(tmp_path) as reported:
+        (tmp_path / "old").rename(tmp_path / "new")
+        assert reported.take(1) == ["a.png"]
+        save_picture(tmp_path / "new" / "deep" / "b.png", 2)
+        assert reported.take(1) == ["b.png"]
+        (tmp_path / "new" / "deep" / "a.png").unlink()
+        gone = [reported.gone.get(timeout=PATIENCE) for _ in range(2)]
+        assert gone == ["old", "a.png"]
+
+
+def test_what_the_kernel_drops_when_too_much_happens_is_found_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = {f"{number}.bin" for number in range(2000)}
+    with limited("max_queued_events", 50):
+        watcher = Watcher([tmp_path], SETTLE, quiet_seconds=QUIET)
+        watcher.__enter__()  # the kernel keeps the limit of this moment
+    with watcher_running(watcher) as start:
+        for name in sorted(names):
+            (tmp_path / name).write_bytes(b"x")
+        reported = start()
+        reported.take_until(names)
+        (tmp_path / "1.bin").unlink()
+        assert reported.gone.get(timeout=PATIENCE) == "1.bin"
+    assert [record.message for record in caplog.records if "drops events" in record.message] == [
+        "So much happens at once that the system drops events: the folders are looked through."
+    ]
+
+
+@contextmanager
+def watcher_running(watcher: Watcher) -> Iterator[Any]:
+    """Give a function that begins to read what an entered watcher has to say."""
+    begun: list[Reported] = []
+
+    def start() -> Reported:
+        begun.append(Reported(watcher))
+        return begun[0]
+
+    try:
+        yield start
+    finally:
+        watcher.stop()
+        for reported in begun:
+            reported.rest()
+        watcher.__exit__(None, None, None)
+
+
+def test_folders_that_the_kernel_refuses_to_watch_are_looked_through(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watching(tmp_path, reconcile_seconds=0.3) as reported, limited("max_user_watches", 1):
+        for number in range(51):
+            save_picture(tmp_path / f"{number}" / f"first-{number}.png", number)
+        reported.take_until({f"first-{number}.png" for number in range(51)})
+        for number in range(51):
+            save_picture(tmp_path / f"{number}" / f"second-{number}.png", number)
+        (tmp_path / "3" / "first-3.png").unlink()
+        reported.take_until({f"second-{number}.png" for number in range(51)})
+        assert reported.gone.get(timeout=PATIENCE) == "first-3.png"
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "raise fs.inotify.max_user_watches" in warning.message
+
+
+def test_a_watcher_starts_where_nothing_can_be_watched_any_more(tmp_path: Path) -> None:
+    with limited("max_user_watches", 1), watching(tmp_path, reconcile_seconds=0.1) as reported:
+        save_picture(tmp_path / "a.png")
+        assert reported.take(1) == ["a.png"]
+
+
+@pytest.mark.parametrize("options", [{}, {"poll_seconds": 0.1}], ids=["events", "polling"])
+def test_a_medium_that_is_unmounted_is_not_gone_and_what_is_new_on_it_is_found_once_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, options: dict[str, float]
+) -> None:
+    with medium(tmp_path / "disk.img", tmp_path / "evidence" / "disk") as disk:
+        for number in range(3):
+            save_picture(disk.folder / f"{number}.png", number)
+        with watching(tmp_path / "evidence", **options) as reported:
+            disk.unmount()
+            save_picture(disk.folder / "beneath.png", 10)
+            reported.take_until({"beneath.png"})
+            disk.mount()
+            save_picture(disk.folder / "new" / "3.png", 3)
+            reported.take_until({"3.png"})
+            save_picture(disk.folder / "new" / "4.png", 4)
+            reported.take_until({"4.png"})
+            (disk.folder / "0.png").unlink()
+            gone = [reported.gone.get(timeout=PATIENCE)]
+            while gone[-1] != "0.png":
+                gone.append(reported.gone.get(timeout=PATIENCE))
+            assert {*gone} <= {"beneath.png", "0.png"}  # the disk hides what lies beneath it
+    messages = [record.message for record in caplog.records]
+    assert sum("was unmounted" in message for message in messages) == 1
+    assert sum("is mounted again" in message for message in messages) == 1
+
+
+def test_a_medium_that_is_the_evidence_folder_may_be_unmounted_and_mounted_again(tmp_path: Path) -> None:
+    with medium(tmp_path / "disk.img", tmp_path / "evidence") as disk:
+        save_picture(disk.folder / "case" / "0.png", 0)
+        with watching(disk.folder / "case") as reported:
+            disk.unmount()
+            disk.mount()
+            save_picture(disk.folder / "case" / "1.png", 1)
+            reported.take_until({"1.png"})
+            assert reported.gone.empty()
+
+
+def test_most_files_missing_at_once_are_not_believed_to_be_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(20):
+        save_picture(tmp_path / "evidence" / f"{number}.png", number)
+    with watching(tmp_path / "evidence", poll_seconds=0.1) as reported:
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "evidence").rename(tmp_path / "elsewhere")
+        (tmp_path / "empty").rename(tmp_path / "evidence")
+        save_picture(tmp_path / "evidence" / "new.png", 99)
+        assert reported.take(1) == ["new.png"]
+        assert reported.gone.empty()
+    assert "20 of 20 files are missing at once" in caplog.text
 
 
 def test_a_folder_in_another_one_is_not_looked_at_twice(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def contenders(folder: Path) -> list[Contender]:
     """All that are compared; `folder` holds the ImageNet networks' weights."""
     import keras  # noqa: PLC0415
 
-    from simquery.embedders.mini import network, weights  # noqa: PLC0415
+    from simquery.embedders.mini import archive, network  # noqa: PLC0415
 
     applications = keras.applications
 
@@ -127,7 +127,7 @@ def contenders(folder: Path) -> list[Contender]:
 
     keras.utils.set_random_seed(0)
     return [
-        keras_contender("mini", weights.load(), rescale=False),
+        keras_contender("mini", archive.load(), rescale=False),
         pretrained("MobileNetV2", applications.MobileNetV2, "mobilenetv2.weights.h5"),
         pretrained("MobileNetV2-0.35", applications.MobileNetV2, "mobilenetv2-0.35.weights.h5", alpha=0.35),
         pretrained("MobileNet", applications.MobileNet, "mobilenet.weights.h5"),

@@ -1,4 +1,4 @@
-"""The networks: what an embedder is, which ones there are, where their weights come from, how pictures reach them."""
+"""Networks: what an embedder is, which ones exist, where their weights come from."""
 
 from simquery.embedders.embedder import Embedder, Features, Pixels, is_usable
 from simquery.embedders.registry import build_embedder, check_model_name, model_names

@@ -1,4 +1,4 @@
-"""TensorFlow, loaded when a network is first needed and not before: it takes seconds."""
+"""TensorFlow, imported only when a network is needed: that takes seconds."""
 
 import contextlib
 import os
@@ -9,27 +9,27 @@ __all__ = ["has_gpu", "load_tensorflow"]
 
 
 def load_tensorflow() -> ModuleType:
-    """Import TensorFlow quietly, with GPU memory taken as needed instead of all at once."""
+    """Import TensorFlow quietly, and let it take GPU memory as needed instead of all at once."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with _silenced_stderr():
         import tensorflow as tf  # noqa: PLC0415
 
         for gpu in tf.config.list_physical_devices("GPU"):
-            with contextlib.suppress(RuntimeError):  # the GPU is in use already: its owner has decided
+            with contextlib.suppress(RuntimeError):  # TensorFlow uses the GPU already, as its user has set it up
                 tf.config.experimental.set_memory_growth(gpu, True)
     module: ModuleType = tf
     return module
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow has a GPU to compute on."""
+    """Whether TensorFlow can use a GPU."""
     return bool(load_tensorflow().config.list_physical_devices("GPU"))
 
 
 @contextlib.contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    # TensorFlow's C++ part writes to file descriptor 2 before any of its log levels takes effect.
+    # TensorFlow's C++ code writes to file descriptor 2 before its log level takes effect.
     saved = os.dup(2)
     try:
         with open(os.devnull, "wb") as sink:  # noqa: PTH123

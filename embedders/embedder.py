@@ -1,4 +1,4 @@
-"""What an embedder is: a network cut at a layer, from pixels to feature vectors."""
+"""Embedders: networks, cut at a layer, that turn pixels into feature vectors."""
 
 from typing import Protocol, runtime_checkable
 
@@ -26,8 +26,8 @@ class Embedder(Protocol):
     input_size : (int, int)
         Height and width of the pictures that `embed` takes.
     fingerprint : str
-        SHA-256 (hex) of the weights and of everything else that determines the result: layer, input size,
-        preprocessing. Vectors are comparable only when their fingerprints are equal.
+        SHA-256 (hex) of everything that determines the result: architecture, weights, layer, input size,
+        preprocessing. Only vectors with equal fingerprints can be compared.
     """
 
     @property
@@ -48,5 +48,11 @@ class Embedder(Protocol):
 
 
 def is_usable(vector: NDArray[np.float32]) -> bool:
-    """Whether a vector has a direction: cosine and modified distance are undefined for the zero vector."""
-    return bool(np.isfinite(vector).all() and np.any(vector))
+    """Whether Elasticsearch can compute with a vector: its squared norm, in float32, is finite and not zero.
+
+    Cosine and modified distance are undefined for the zero vector, and for one so short or so long that its squared
+    norm is 0 or infinite.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squared = np.dot(vector.astype(np.float32), vector.astype(np.float32))
+    return bool(np.isfinite(squared) and squared > 0)

@@ -1,4 +1,4 @@
-"""Embedders made of Keras models."""
+"""Embedders that are Keras models."""
 
 import contextlib
 import hashlib
@@ -7,6 +7,7 @@ import logging
 import socket
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,19 @@ from simquery.embedders.cpu import CpuInference, agrees
 from simquery.embedders.embedder import Features, Pixels
 from simquery.embedders.networks import Network
 from simquery.embedders.weights import find_weights, missing_weights
-from simquery.errors import UnknownModelError, WeightsError
+from simquery.errors import EmbedderError, UnknownModelError, WeightsError
 from simquery.pictures.decoding import RESAMPLING
 
 __all__ = ["KerasEmbedder", "application_embedder", "file_embedder"]
 
 _CONNECT_SECONDS = 30.0
-_MAP_RANK = 4
+_VECTOR_RANK, _MAP_RANK = 2, 4
 _MIXED = "mixed_float16"
 _LARGEST_BATCH = {"GPU": 256, "CPU": 32}
-"""Pictures at once; halved as often as the memory asks for it (docs/adr/0022)."""
+"""Pictures in one batch; halved for as long as memory runs out (docs/adr/0022)."""
+
+_LONGEST_CONFIGURATION = 64 << 20
+"""Bytes of a saved model's configuration; more is taken for a bomb."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,23 +44,34 @@ class KerasEmbedder:
     name
         Model name.
     model
-        `keras.Model` with one input of shape (n, height, width, 3) and one output, a vector or a feature map;
-        a map is averaged over its positions.
+        `keras.Model` with one input of shape (n, height, width, 3) and one output: a vector, or a feature map, which
+        is averaged over its positions.
     preprocess
-        From float32 pixel values 0-255 to what the model takes, on tensors; None where the model does it itself.
+        Function on tensors, from float32 pixel values 0-255 to what the model takes; None where the model takes them.
     identity
-        What determines the result besides the weights: it goes into the fingerprint.
+        What determines the result besides the weights; part of the fingerprint.
+
+    Raises
+    ------
+    WeightsError
+        When the model takes or gives something else.
     """
 
     def __init__(
         self, name: str, model: Any, preprocess: Callable[[Any], Any] | None = None, identity: str = ""
     ) -> None:
         tf = load_tensorflow()
-        _, height, width, channels = model.input_shape
+        _, height, width, channels = _shape(model.input_shape, (_MAP_RANK,)) or (None,) * _MAP_RANK
         if height is None or width is None or channels != 3:  # noqa: PLR2004
             raise WeightsError(f"Model '{name}' takes {model.input_shape}; it must take RGB pictures of a fixed size.")
+        dims = (_shape(model.output_shape, (_VECTOR_RANK, _MAP_RANK)) or (None,))[-1]
+        if dims is None:
+            raise WeightsError(
+                f"Model '{name}' gives {model.output_shape}; it must give one vector, or one feature map, of a fixed"
+                " length for each picture."
+            )
         self.name = name
-        self.dims = int(model.output_shape[-1])
+        self.dims = int(dims)
         self.input_size: tuple[int, int] = (int(height), int(width))
         self._preprocess = preprocess
         self._identity = f"{identity}|{self.input_size}|{RESAMPLING}"
@@ -79,50 +94,55 @@ class KerasEmbedder:
         self._accelerated: CpuInference | None = None
         self.fingerprint = _fingerprint(model, self._identity)
         self.inference = inference
-        """What computes the embeddings: ``tensorflow``, ``openvino``, or ``tensorflow mixed_float16``."""
+        """The engine that computes the embeddings: ``tensorflow``, ``openvino``, or ``tensorflow mixed_float16``."""
 
     def embed(self, batch: Pixels) -> Features:
         """Feature vectors of a batch of pictures, in their order."""
         if self._accelerated is not None:
             return self._accelerated(batch)
-        return np.concatenate([self._embed(batch[start : start + self._batch]) for start in self._starts(len(batch))])
+        step = self._batch  # which becomes smaller when memory runs out
+        return np.concatenate(
+            [self._embed(batch[start : start + step]) for start in range(0, max(len(batch), 1), step)]
+        )
 
     def mix_precision(self) -> None:
-        """Compute in float16, with weights in float32, from now on.
+        """Compute in float16 from now on, with weights in float32.
 
-        The fingerprint becomes another one: the vectors differ too much from those of float32 to be stored beside them.
+        This changes the fingerprint: the vectors differ too much from those of float32 to be compared with them.
         """
         self._identity += f"|{_MIXED}"
         self._use(_mixed(self._model), f"tensorflow {_MIXED}")
 
     def accelerate(self) -> bool:
-        """Let OpenVINO compute the embeddings from now on, unless its results differ; whether it does."""
+        """Let OpenVINO compute the embeddings from now on, unless its results differ; return whether it does."""
         try:
             compiled = CpuInference(self._features.get_concrete_function(), self.input_size, self.dims)
             same, difference = agrees(self.embed, compiled, self.input_size)
         except Exception as error:  # noqa: BLE001  (a layer that it does not know, a processor that it does not know)
-            logger.warning("OpenVINO cannot run '%s' (%s): TensorFlow does.", self.name, _first_line(error))
+            logger.warning("OpenVINO cannot run '%s' (%s); TensorFlow runs it.", self.name, _first_line(error))
             return False
         if same:
             self._accelerated, self.inference = compiled, "openvino"
         else:
             logger.warning(
-                "OpenVINO gives other embeddings of '%s' (by %.1e): TensorFlow is used.", self.name, difference
+                "OpenVINO's embeddings of '%s' differ by %.1e from TensorFlow's; TensorFlow runs it.",
+                self.name,
+                difference,
             )
         logger.debug("embeddings of '%s' by OpenVINO differ by %.1e", self.name, difference)
         return same
-
-    def _starts(self, count: int) -> range:
-        return range(0, max(count, 1), self._batch)
 
     def _embed(self, batch: Pixels) -> Features:
         # On processors with AVX-512, TensorFlow computes a picture alone by another kernel, with other last digits.
         alone = len(batch) == 1
         try:
             return np.asarray(self._features(np.repeat(batch, 2, axis=0) if alone else batch), np.float32)[: len(batch)]
-        except self._out_of_memory:
+        except self._out_of_memory as error:
             if alone:
-                raise
+                raise EmbedderError(
+                    f"Model '{self.name}' runs out of memory with a single picture: end other programs that use the"
+                    " memory (of the GPU, if there is one), or choose a smaller model."
+                ) from error
             self._batch = max(1, len(batch) // 2)
             logger.info("'%s': not enough memory for %d pictures at once", self.name, len(batch))
             return np.concatenate([self._embed(half) for half in np.array_split(batch, 2)])
@@ -131,23 +151,23 @@ class KerasEmbedder:
 def application_embedder(
     network: Network, layer: str | None, weights_dir: Path | None, file: Path | None = None
 ) -> KerasEmbedder:
-    """Embedder of a network of `keras.applications`, with weights from this machine or Keras' own download.
+    """Embedder of a network of `keras.applications`, with weights from this machine or from Keras' own download.
 
     Parameters
     ----------
     network
         The network.
     layer
-        Another layer to cut it at than the network's own, by its Keras name.
+        Keras name of the layer to cut it at; None: the network's own.
     weights_dir
-        Folder to look for weights in first.
+        Folder in which weights are looked for first.
     file
-        Weights file to use instead of looking for one.
+        Weights file to use; None: the one that is found.
 
     Raises
     ------
     WeightsError
-        When there are no weights, or when they do not fit.
+        When there are no weights, or they do not fit.
     UnknownModelError
         When the network has no such layer.
     """
@@ -181,10 +201,12 @@ def application_embedder(
 def file_embedder(name: str, file: Path) -> KerasEmbedder:
     """Embedder of a saved Keras model (``.keras`` or ``.h5``) that takes pixel values 0-255 and gives vectors or a map.
 
+    Keras loads the file in safe mode: code in it is refused and never run.
+
     Raises
     ------
     WeightsError
-        When the file cannot be read as a Keras model.
+        When the file cannot be read as a Keras model, or holds code.
     """
     if not file.is_file():
         raise WeightsError(f"Model '{name}' is set to '{file}', which is not a file.")
@@ -192,10 +214,36 @@ def file_embedder(name: str, file: Path) -> KerasEmbedder:
     import keras  # noqa: PLC0415
 
     try:
-        model = keras.models.load_model(file, compile=False)
-    except (ValueError, OSError, TypeError, KeyError) as error:
+        identity = _configuration(file)
+        model = keras.models.load_model(file, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError, KeyError, RecursionError, zipfile.BadZipFile) as error:
+        if "safe_mode" in str(error):
+            raise WeightsError(
+                f"'{file}' holds code (a Lambda layer, for example), which simquery does not run: replace it by layers"
+                " of Keras, or name a class of your own for the model, as 'module:attribute'."
+            ) from error
         raise WeightsError(f"'{file}' cannot be read as a Keras model: {_first_line(error)}") from error
-    return KerasEmbedder(name, model)
+    return KerasEmbedder(name, model, identity=identity)
+
+
+def _configuration(file: Path) -> str:
+    """The architecture as the file describes it: the same whatever version of Keras reads it."""
+    if file.suffix == ".keras":
+        with zipfile.ZipFile(file) as archive, archive.open("config.json") as member:
+            described = member.read(_LONGEST_CONFIGURATION)
+    else:
+        import h5py  # noqa: PLC0415
+
+        with h5py.File(file, "r") as archive:
+            described = archive.attrs["model_config"]
+    configuration = json.loads(described)
+    configuration.pop("compile_config", None)  # concerns training
+    return json.dumps(configuration, sort_keys=True)
+
+
+def _shape(shape: Any, ranks: tuple[int, ...]) -> Any:
+    """The shape of a single tensor of one of these ranks; None for any other, or for several tensors."""
+    return shape if isinstance(shape, tuple) and len(shape) in ranks and not isinstance(shape[-1], tuple) else None
 
 
 def _download(network: Network, build: Callable[[], Any], weights_dir: Path | None) -> Any:
@@ -211,7 +259,7 @@ def _download(network: Network, build: Callable[[], Any], weights_dir: Path | No
 
 
 def _cut(keras: Any, model: Any, layer: str, network: str) -> Any:
-    # Index names, and so model names, are in lower case; the names of layers need not be.
+    # Model names are in lower case, because index names are; names of layers need not be.
     found = next((candidate for candidate in model.layers if candidate.name.lower() == layer.lower()), None)
     if found is None:
         names = ", ".join(candidate.name for candidate in model.layers[-8:])
@@ -220,7 +268,7 @@ def _cut(keras: Any, model: Any, layer: str, network: str) -> Any:
 
 
 def _mixed(model: Any) -> Any:
-    """The same network and weights, its layers computing in float16; it may have been saved with others in mind."""
+    """The same network and weights, with layers that compute in float16 whatever it was saved with."""
     import keras  # noqa: PLC0415
 
     def in_half(layer: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The Keras networks that simquery knows, each cut where its classification layers begin.
+"""The networks of `keras.applications` that simquery knows, each cut before its classification layers.
 
-The six of the thesis (de Bie 2020, table 3.1) and three small ones. The thesis removes the classification layers, so
-the cut is the penultimate layer: the pooled last feature map, or ``fc2`` of the VGG networks.
+They are the six of the thesis (de Bie 2020, table 3.1) and three small ones. The thesis removes the classification
+layers, so the cut is the penultimate layer: the pooled last feature map, or ``fc2`` of the VGG networks.
 """
 
 from dataclasses import dataclass, field
@@ -24,9 +24,9 @@ class Network:
     module
         Module of `keras.applications` with its ``preprocess_input``.
     layer
-        Where it is cut. ``avg_pool``: the last feature map, averaged over its positions.
+        Layer at which it is cut. ``avg_pool``: the last feature map, averaged over its positions.
     dims
-        Length of the vector there.
+        Length of the vector at that layer.
     side
         Height and width of its input in pixels.
     keras_file
@@ -44,7 +44,7 @@ class Network:
 
     @property
     def include_top(self) -> bool:
-        """Whether the classification layers must be built (and then cut off) to reach `layer`."""
+        """Whether `layer` is one of the classification layers, so that they must be built and then cut off."""
         return self.layer != "avg_pool"
 
     @property
@@ -94,4 +94,4 @@ NETWORKS: dict[str, Network] = {
         ),
     )
 }
-"""Every network by its name."""
+"""The networks, by name."""

@@ -1,16 +1,18 @@
-"""Which models there are, and how a name becomes an embedder.
+"""The models, and how a name becomes an embedder.
 
-In this order: ``embedders`` in the settings, the entry point group ``simquery.embedders``, simquery's own.
-An entry point, or ``module:attribute`` in the settings, names a callable without parameters that returns an
-`Embedder` (its class, for example); a settings entry may also name a Keras file.
+A name is looked up in this order: ``embedders`` in the settings, simquery's own networks, the entry points
+``simquery.embedders`` of installed packages. An entry point, or ``module:attribute`` in the settings, is code: it names
+a callable without parameters, such as a class, that returns an `Embedder`. It is loaded only when somebody asks for its
+model, and the log names it. A setting may also name a Keras file, whose code is never run.
 """
 
+import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simquery.embedders.backend import has_gpu
+from simquery.embedders.checked import CheckedEmbedder
 from simquery.embedders.cpu import is_installed
 from simquery.embedders.embedder import Embedder
 from simquery.embedders.mini import mini_embedder
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ENTRY_POINTS", "build_embedder", "check_model_name", "model_names"]
 
+logger = logging.getLogger(__name__)
+
 ENTRY_POINTS = "simquery.embedders"
 
 _MAX_DIMS = 4096
 _FASTER_IN_TENSORFLOW = frozenset({"mini"})
-"""Networks that OpenVINO makes slower (ADR 13). Listed and not timed: what computes a vector must not depend on what
-else the machine did when the run began."""
+"""Networks that OpenVINO makes slower (ADR 13). They are listed, not timed: which engine computes a vector must not
+depend on how busy the machine was when the run began."""
 
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?")
 
@@ -48,7 +52,7 @@ def check_model_name(name: str, settings: Settings) -> str:
     """
     name = name.lower()
     known = {name, name.partition("@")[0]}
-    # What other packages bring is looked up last: reading what is installed takes a while.
+    # Entry points come last: listing the installed packages takes a while.
     ours = known & {*settings.embedders, *NETWORKS, "mini"}
     if not _MODEL_NAME.fullmatch(name) or not (ours or known & set(model_names(settings))):
         raise UnknownModelError(f"There is no model '{name}'. There are: {', '.join(model_names(settings))}.")
@@ -65,7 +69,7 @@ def build_embedder(settings: Settings) -> Embedder:
     WeightsError
         When its weights are missing or do not fit.
     EmbedderError
-        When a lab's own embedder cannot be loaded or is none.
+        When the code of an own embedder cannot be loaded, or is no embedder.
     """
     name = check_model_name(settings.model, settings)
     embedder = _build(name, settings)
@@ -82,12 +86,12 @@ def _mix_precision(embedder: Embedder, settings: Settings) -> None:
     from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
 
     if not isinstance(embedder, KerasEmbedder):
-        raise EmbedderError(f"Model '{embedder.name}' is no Keras network: it cannot be told to use mixed precision.")
+        raise EmbedderError(f"Model '{embedder.name}' is no Keras network and cannot compute in mixed precision.")
     if settings.inference == "openvino":
         raise EmbedderError("OpenVINO computes in float32: set inference to auto, or precision to float32.")
     try:
         embedder.mix_precision()
-    except Exception as error:  # a layer of one's own: whatever it raises is about this model alone
+    except Exception as error:  # a layer that Keras does not know: whatever it raises concerns this model alone
         raise EmbedderError(
             f"Model '{embedder.name}' cannot compute in mixed precision: {type(error).__name__}: {error}"
         ) from error
@@ -106,19 +110,19 @@ def _accelerate(embedder: Embedder, settings: Settings) -> None:
 
 
 def _build(name: str, settings: Settings) -> Embedder:
-    plugins = {point.name: point for point in _plugins()}
     if name in settings.embedders:
         return _own_embedder(name, settings.embedders[name])
-    if name in plugins:
-        return _checked(name, plugins[name].load)
     if name == "mini":
         return mini_embedder()
     model, _, layer = name.partition("@")
-    if model not in NETWORKS:
-        raise UnknownModelError(f"Only the Keras networks can be cut at a layer, and '{model}' is none of them.")
-    from simquery.embedders.keras import application_embedder  # noqa: PLC0415
+    if model in NETWORKS:
+        from simquery.embedders.keras import application_embedder  # noqa: PLC0415
 
-    return application_embedder(NETWORKS[model], layer or None, settings.weights_dir)
+        return application_embedder(NETWORKS[model], layer or None, settings.weights_dir)
+    point = next((point for point in _plugins() if point.name == name), None)
+    if point is None:
+        raise UnknownModelError(f"Only the Keras networks can be cut at a layer, and '{model}' is none of them.")
+    return _loaded(point, f"package '{point.dist.name}'" if point.dist else "an installed package")
 
 
 def _plugins() -> "list[EntryPoint]":
@@ -134,18 +138,23 @@ def _own_embedder(name: str, target: str) -> Embedder:
         return file_embedder(name, Path(target))
     from importlib.metadata import EntryPoint  # noqa: PLC0415
 
-    return _checked(name, EntryPoint(name, target, ENTRY_POINTS).load)
+    return _loaded(EntryPoint(name, target, ENTRY_POINTS), "the setting 'embedders'")
 
 
-def _checked(name: str, load: Callable[[], Callable[[], object]]) -> Embedder:
+def _loaded(point: "EntryPoint", origin: str) -> Embedder:
+    """The embedder that code makes; the log says which code, and who named it."""
+    name = point.name
+    logger.info("model '%s' runs the code '%s', which %s names", name, point.value, origin)
     try:
-        embedder = load()()
+        embedder = point.load()()
     except EmbedderError:
         raise
-    except Exception as error:  # somebody else's code: whatever it raises is about this model alone
+    except Exception as error:  # somebody else's code: whatever it raises concerns this model alone
         raise EmbedderError(f"Model '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(embedder, Embedder):
         raise EmbedderError(f"Model '{name}' is no embedder: it lacks name, dims, input_size, fingerprint or embed().")
     if embedder.name != name:
-        raise EmbedderError(f"Model '{name}' calls itself '{embedder.name}'; both must be the same.")
-    return embedder
+        raise EmbedderError(f"Model '{name}' calls itself '{embedder.name}'; both names must be the same.")
+    from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
+
+    return embedder if isinstance(embedder, KerasEmbedder) else CheckedEmbedder(embedder)

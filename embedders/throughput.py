@@ -1,4 +1,4 @@
-"""How many pictures per second a network embeds on this machine."""
+"""Speed of a network on this machine."""
 
 import time
 
@@ -10,16 +10,16 @@ __all__ = ["throughput"]
 
 
 def throughput(embedder: Embedder, batch: int, seconds: float) -> float:
-    """Pictures per second of a network alone, on arrays in memory, once it has warmed up.
+    """Pictures per second that a network embeds from arrays in memory, after one batch to warm up.
 
     Parameters
     ----------
     embedder
         The network.
     batch
-        Pictures at once.
+        Pictures per batch.
     seconds
-        So long it is measured at least.
+        Shortest time to measure.
     """
     height, width = embedder.input_size
     pixels = np.random.default_rng(3).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)

@@ -1,6 +1,6 @@
-"""Where the weights of a Keras network come from: the user's folder, Keras' cache, or a download by Keras.
+"""Weights files of the Keras networks, in the user's folder or in Keras' cache.
 
-And how they reach a machine without internet: `export_weights` on a connected one, `import_weights` there.
+`export_weights` on a connected machine and `import_weights` on another bring them to machines without internet.
 """
 
 import os
@@ -17,7 +17,7 @@ _FINGERPRINT_SUFFIX = ".fingerprint"
 
 
 def find_weights(network: Network, weights_dir: Path | None) -> Path | None:
-    """Weights file of a network on this machine, or None.
+    """Find the weights file of a network on this machine; None where there is none.
 
     Raises
     ------
@@ -38,17 +38,17 @@ def keras_cache() -> Path:
 
 
 def missing_weights(network: Network, weights_dir: Path | None, why: str) -> WeightsError:
-    """Error that says exactly which file to bring, and how."""
+    """Error that says which file to bring to this machine, and how."""
     return WeightsError(
         f"The weights of '{network.name}' are not on this machine, and downloading them failed ({why})."
         f" On a connected machine run 'simquery models fetch {network.name} --to FOLDER', bring"
         f" FOLDER/{network.keras_file} here and run 'simquery models add {network.name} FILE' (or put it into"
-        f" {weights_dir or keras_cache()}). The model 'mini' needs no weights of its own: --model mini starts now."
+        f" {weights_dir or keras_cache()}). The model 'mini' (--model mini) needs no file: its weights are installed."
     )
 
 
 def export_weights(network: Network, file: Path, fingerprint: str, folder: Path) -> Path:
-    """Copy a weights file into a folder to be carried away, with the embedder's fingerprint beside it."""
+    """Copy a weights file into a folder for transport, and write the embedder's fingerprint beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / _file_name(network, file)
     _copy(file, target)
@@ -63,7 +63,7 @@ def stated_fingerprint(file: Path) -> str | None:
 
 
 def import_weights(network: Network, file: Path, weights_dir: Path | None) -> Path:
-    """Copy a weights file to where `find_weights` looks: the user's folder, or else Keras' cache."""
+    """Copy a weights file to where `find_weights` looks: the user's folder if one is set, else Keras' cache."""
     folder = weights_dir or keras_cache()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / _file_name(network, file)
@@ -72,7 +72,7 @@ def import_weights(network: Network, file: Path, weights_dir: Path | None) -> Pa
 
 
 def _file_name(network: Network, file: Path) -> str:
-    # Keras tells its two file formats apart by the name alone.
+    # Keras tells its two file formats apart by their names alone.
     own, of_keras = network.weights_files
     return own if file.name.endswith(_KERAS_3_SUFFIX) else of_keras
 

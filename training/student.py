@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from simquery.embedders.mini import network
-from simquery.embedders.mini.weights import fold
+from simquery.embedders.mini.archive import fold
 
 MOMENTUM = 0.99
 EPSILON = 1e-3

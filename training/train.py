@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from simquery.embedders.mini import network, weights
+from simquery.embedders.mini import archive, network
 from training import judge, student, teacher
 from training.views import Photos, jitter, look
 
@@ -225,7 +225,7 @@ def train(
         answers.maps(view)
     run = Training(photos, answers, settings, out, start)
     run.run()
-    sha256 = weights.save(student.convolutions(run.student), out / "weights.npz")
+    sha256 = archive.save(student.convolutions(run.student), out / "weights.npz")
     record = {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "weights": {"sha256": sha256, "bytes": (out / "weights.npz").stat().st_size},

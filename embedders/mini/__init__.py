@@ -1,4 +1,4 @@
-"""The small network that ships with the package: trained here, on no labels (see CARD.md)."""
+"""The small network that is part of the package, trained without labels (see CARD.md)."""
 
 from simquery.embedders.backend import load_tensorflow
 from simquery.embedders.embedder import Embedder
@@ -7,7 +7,7 @@ __all__ = ["mini_embedder"]
 
 
 def mini_embedder() -> Embedder:
-    """The embedder, its weights checked against the record of their training.
+    """Embedder of the small network; its weights are checked against the record of their training.
 
     Raises
     ------
@@ -16,6 +16,6 @@ def mini_embedder() -> Embedder:
     """
     load_tensorflow()
     from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415  (TensorFlow is loaded when it is needed)
-    from simquery.embedders.mini import weights  # noqa: PLC0415
+    from simquery.embedders.mini import archive  # noqa: PLC0415
 
-    return KerasEmbedder("mini", weights.load(), identity="mini")
+    return KerasEmbedder("mini", archive.load(), identity="mini")

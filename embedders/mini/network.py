@@ -1,7 +1,7 @@
 """The architecture: a small residual network of dense convolutions.
 
-Dense 3 x 3 convolutions at a low resolution keep a CPU's vector units busy, where the depthwise ones of the mobile
-networks wait for memory: for the same time per picture the network can be several times larger.
+Dense 3 x 3 convolutions at a low resolution keep a CPU's vector units busy, while the depthwise ones of mobile networks
+wait for memory. In the same time per picture, the network can be several times larger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEPTHS = (2, 2, 2)
 """Channels and residual blocks at 28 x 28, 14 x 14 and 7 x 7 positions."""
 
 Norm = Callable[[Any, str], Any]
-"""What follows a convolution: (tensor, name of the convolution) -> tensor."""
+"""Function that follows a convolution: (tensor, name of the convolution) -> tensor."""
 
 
 def trunk(norm: Norm | None = None) -> Any:
@@ -32,8 +32,8 @@ def trunk(norm: Norm | None = None) -> Any:
     Parameters
     ----------
     norm
-        What to put after each convolution while training: the convolutions have no bias then. Without it they have
-        one, which holds what the normalisation does (`weights.fold`).
+        What follows each convolution during training; the convolutions then have no bias. Without it they have
+        one, which includes the normalisation (`archive.fold`).
 
     Returns
     -------
@@ -67,14 +67,14 @@ def trunk(norm: Norm | None = None) -> Any:
 
 
 def build() -> Any:
-    """The network that ships, its weights random.
+    """Build the network of the package, with random weights.
 
     Returns
     -------
     keras.Model
-        From pixels 0-255 (any number type) of shape (n, 112, 112, 3) to float32 embeddings (n, 512): the features'
-        averages over all positions. They are never negative: their sum, by which the modified distance divides, is
-        clearly positive.
+        From pixels 0-255 (any number type) of shape (n, 112, 112, 3) to float32 embeddings (n, 512), the averages of
+        the features over all positions. They are never negative, so their sum, by which the modified distance
+        divides, is clearly positive.
     """
     import keras  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
-"""A network that stays in memory between queries: a process of the user's own, reached through a local socket.
+"""A network that stays in memory between queries, in a process of the user's own behind a local socket.
 
-The first query that needs the network starts it; it ends by itself when nobody has asked for a while
-(``SIMQUERY_KEEP_WARM``), and with ``simquery down``. Where it cannot be had, the network is built as it is without it.
+The first query that needs the network starts the process. It ends after ``SIMQUERY_KEEP_WARM`` seconds without a
+query, or with ``simquery down``. Where it cannot run, the query builds the network itself.
 """
 
 from simquery.embedders.service.client import Service, running_services, stop_services, warm_embedder

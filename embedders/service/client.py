@@ -1,4 +1,4 @@
-"""Finding the process that holds a network, starting it, asking it, ending it."""
+"""Client of the process that holds a network: finds it, starts it, asks it, ends it."""
 
 import fcntl
 import hashlib
@@ -22,7 +22,7 @@ import numpy as np
 from simquery import errors
 from simquery.embedders.embedder import Embedder, Features, Pixels
 from simquery.embedders.networks import NETWORKS
-from simquery.embedders.service.messages import Header, array_of, receive, send
+from simquery.embedders.service.messages import Header, array_of, receive, remove_socket, send
 from simquery.embedders.weights import find_weights
 from simquery.errors import EmbedderError
 from simquery.settings import Settings
@@ -38,7 +38,7 @@ _PASSED_ON = {"model", "weights_dir", "embedders", "inference", "precision", "ke
 
 @dataclass(frozen=True)
 class Service:
-    """A process that holds a network: its model, process id, age in seconds, and how many clients it has answered."""
+    """A process that holds a network: model, process id, age in seconds, number of clients answered."""
 
     model: str
     pid: int
@@ -65,21 +65,21 @@ class ServedEmbedder:
         Raises
         ------
         EmbedderError
-            When the process has gone, or its network fails.
+            When the process has ended, or its network fails.
         """
         try:
             with _connected(self._path, _SECONDS_TO_ANSWER) as stream:
                 send(stream, {"do": "embed"}, batch)
                 header, payload = receive(stream)
         except (OSError, EOFError, ValueError) as error:
-            raise EmbedderError(f"The process that holds '{self.name}' has gone: run the command again.") from error
+            raise EmbedderError(f"The process that holds '{self.name}' has ended: run the command again.") from error
         if "error" in header:
             raise EmbedderError(f"Model '{self.name}' fails: {header['error']}")
         return cast("Features", array_of(header, payload, np.float32))
 
 
 def warm_embedder(settings: Settings) -> Embedder:
-    """Embedder of the settings, from a process that holds it; that is started where it does not run yet.
+    """Embedder of the settings, held by another process, which this starts where it does not run yet.
 
     Raises
     ------
@@ -90,21 +90,21 @@ def warm_embedder(settings: Settings) -> Embedder:
         try:
             return _served(settings)
         except (OSError, EOFError, ValueError, KeyError) as error:
-            logger.info("the network is built in this process: %s", error)
+            logger.info("no process to hold the network (%s): this one builds it", error)
     from simquery.embedders.registry import build_embedder  # noqa: PLC0415
 
     return build_embedder(settings)
 
 
 def running_services(settings: Settings) -> list[Service]:
-    """Processes that hold networks for this home."""
+    """List the processes that hold networks for this home."""
     found = []
     for path in _sockets(settings):
         try:
             with _connected(path, _SECONDS_TO_SAY_WHO) as stream:
                 facts = _ask(stream, {"do": "facts"})[0]
         except (OSError, EOFError, ValueError):
-            continue  # it has ended, or is busy with a picture
+            continue  # it has ended, or is busy with pictures
         age = time.time() - float(cast("float", facts["started"]))
         pid, answered = (int(cast("int", facts[name])) for name in ("pid", "answered"))
         found.append(Service(str(facts["name"]), pid, round(age, 1), answered))
@@ -112,13 +112,15 @@ def running_services(settings: Settings) -> list[Service]:
 
 
 def stop_services(settings: Settings) -> int:
-    """End the processes that hold networks for this home; how many there were."""
+    """End the processes that hold networks for this home; return how many there were."""
     stopped = 0
     for path in _sockets(settings):
-        with suppress(OSError, EOFError, ValueError), _connected(path, _SECONDS_TO_ANSWER) as stream:
-            _ask(stream, {"do": "stop"})
-            stopped += 1
-        path.unlink(missing_ok=True)
+        with suppress(OSError, EOFError, ValueError):
+            facts = path.stat()
+            with suppress(ConnectionRefusedError), _connected(path, _SECONDS_TO_ANSWER) as stream:
+                _ask(stream, {"do": "stop"})
+                stopped += 1
+            remove_socket(path, facts)
     return stopped
 
 
@@ -129,7 +131,7 @@ def _served(settings: Settings) -> ServedEmbedder:
     with suppress(OSError, EOFError):
         return ServedEmbedder(path)
     with (folder / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody else may be starting it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another command may be starting it
         with suppress(OSError, EOFError):
             return ServedEmbedder(path)
         _start(settings, path, folder / f"{name}.log")
@@ -158,7 +160,7 @@ def _start(settings: Settings, path: Path, log: Path) -> None:
         line = answers.readline()
     if not line:
         raise EOFError(f"it did not start, see '{log}'")
-    process.returncode = 0  # it lives on; nobody is to wait for it
+    process.returncode = 0  # it lives on, and nobody waits for it
     answer = json.loads(line)
     if "error" in answer:
         raise getattr(errors, answer["error"], EmbedderError)(answer["message"])
@@ -176,19 +178,19 @@ def _sockets(settings: Settings) -> list[Path]:
 
 
 def _folder(settings: Settings) -> Path:
-    """Folder for the sockets of a home, which nobody else can enter: whoever reaches a socket is the user."""
+    """Folder for the sockets of a home. Only the user can enter it, so whoever reaches a socket is the user."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"simquery-{os.geteuid()}"
     folder = base / hashlib.sha256(os.fsencode(settings.home.absolute())).hexdigest()[:12]
     for each in (base, folder):
         each.mkdir(mode=0o700, exist_ok=True)
         facts = each.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-            raise OSError(f"'{each}' is not a folder of this user alone")
+            raise OSError(f"others than this user can enter '{each}'")
     return folder
 
 
 def _identity(settings: Settings) -> str:
-    """Name for a network: another model, other weights or another Python are another process."""
+    """Name of the process for a network: another model, other weights or another Python get another process."""
     files = [settings.embedders.get(settings.model, "")]
     network = NETWORKS.get(settings.model.partition("@")[0].lower())
     if network is not None:

@@ -1,15 +1,18 @@
-"""What goes over the socket: a header in JSON on one line, then as many bytes as it says.
+"""Messages over the socket: one line of JSON, the header, and then as many bytes as it announces.
 
-Nothing that is received is ever executed or unpickled.
+Nothing that is received is executed or unpickled.
 """
 
 import json
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Header", "array_of", "receive", "send"]
+__all__ = ["Header", "array_of", "receive", "remove_socket", "send"]
 
 Header = dict[str, object]
 
@@ -18,7 +21,7 @@ _LONGEST_PAYLOAD = 1 << 30
 
 
 def send(stream: BinaryIO, header: Header, array: NDArray[np.generic] | None = None) -> None:
-    """Send a header, and an array with it."""
+    """Send a header with an array, if there is one."""
     payload = b"" if array is None else np.ascontiguousarray(array).tobytes()
     shape = [] if array is None else list(array.shape)
     stream.write(json.dumps({**header, "shape": shape, "bytes": len(payload)}).encode() + b"\n")
@@ -32,9 +35,9 @@ def receive(stream: BinaryIO) -> tuple[Header, bytes]:
     Raises
     ------
     EOFError
-        When the other side has gone.
+        When the other side has closed the connection.
     ValueError
-        When it is no message.
+        When what arrives is no message.
     """
     line = stream.readline(_LONGEST_HEADER)
     if not line:
@@ -50,6 +53,13 @@ def receive(stream: BinaryIO) -> tuple[Header, bytes]:
 
 
 def array_of(header: Header, payload: bytes, dtype: type[np.generic]) -> NDArray[np.generic]:
-    """Array that came with a header."""
+    """The array that came with a header."""
     shape = header["shape"]
     return np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[call-overload,no-any-return]
+
+
+def remove_socket(path: Path, facts: os.stat_result) -> None:
+    """Remove a socket if it is still the one with these facts: another process may have put its own in the place."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), facts):
+            path.unlink()

@@ -1,6 +1,6 @@
 """The process that holds a network: ``python -m simquery.embedders.service.server SOCKET``, settings on stdin.
 
-It says on stdout, in one line of JSON, that it is ready, or why it cannot be.
+One line of JSON on stdout says that it is ready, or why it is not.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from simquery.embedders import Embedder, build_embedder
-from simquery.embedders.service.messages import Header, array_of, receive, send
+from simquery.embedders.service.messages import Header, array_of, receive, remove_socket, send
 from simquery.errors import SimqueryError
 from simquery.settings import Settings
 
@@ -24,7 +24,7 @@ _SECONDS_FOR_A_CLIENT = 60.0
 
 
 def serve(listener: socket.socket, embedder: Embedder, idle: float) -> None:
-    """Answer one client after the other, until one says stop or none has come for ``idle`` seconds."""
+    """Answer one client after the other, until one says stop or none comes for ``idle`` seconds."""
     listener.settimeout(idle)
     started = time.time()
     answered = 0
@@ -41,7 +41,7 @@ def serve(listener: socket.socket, embedder: Embedder, idle: float) -> None:
                     if _answer(cast("BinaryIO", stream), embedder, facts):
                         return
                 except (OSError, EOFError, ValueError, KeyError):
-                    continue  # this client has gone, or speaks another language: the next one counts
+                    continue  # this client has gone, or speaks another language; go on with the next
                 answered += 1
 
 
@@ -67,7 +67,7 @@ def _answer(stream: BinaryIO, embedder: Embedder, facts: Header) -> bool:
 
 
 def describe(embedder: Embedder) -> Header:
-    """Everything an embedder is, but for its network."""
+    """Attributes of an embedder, for the header of an answer."""
     return {
         "name": embedder.name,
         "dims": embedder.dims,
@@ -77,15 +77,15 @@ def describe(embedder: Embedder) -> Header:
 
 
 def main() -> None:
-    """Build the network, say that it is ready, serve."""
+    """Build the network, report that it is ready, serve."""
     path = Path(sys.argv[1])
     settings = Settings(**json.load(sys.stdin))
-    # The line that says ready goes to our parent; whatever a library prints does not.
+    # Only the line that says ready goes to the parent; what libraries print goes to stderr.
     parent = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
         embedder = build_embedder(settings)
-        # The first pictures take longer than all others: not those of somebody who waits.
+        # The first batch takes longer than all others; nobody waits for this one.
         embedder.embed(np.zeros((1, *embedder.input_size, 3), np.uint8))
     except SimqueryError as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=parent)
@@ -93,13 +93,14 @@ def main() -> None:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
+        facts = path.stat()
         listener.listen()
         print(json.dumps({"ready": True}), file=parent, flush=True)
         parent.close()
         try:
             serve(listener, embedder, settings.keep_warm)
         finally:
-            path.unlink(missing_ok=True)
+            remove_socket(path, facts)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,31 +60,44 @@ def test_an_indexer_can_be_used_again_after_a_run_that_failed(client: Elasticsea
     assert differences(client, case, tmp_path) == {}
 
 
-def stop_decoders(folder: Path) -> list[int]:
-    """Let the decoders of this process stall, as a dead network share does."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    for thread in Path("/proc/self/task").iterdir():
-        children += (thread / "children").read_text().split()
-    found = {int(child) for child in children if b"simquery.pictures" in Path(f"/proc/{child}/cmdline").read_bytes()}
-    for process in found:
-        os.kill(process, signal.SIGSTOP)
-    return list(found)
+def decoders_of_this_process() -> list[int]:
+    children = [
+        int(child)
+        for thread in Path("/proc/self/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+    return [child for child in children if b"simquery.pictures" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-def test_ctrl_c_ends_a_run_whose_decoders_stall(client: Elasticsearch, case: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_run_whose_decoders_stall(
+    client: Elasticsearch, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_picture(tmp_path / "first.png", 1000)
     indexer = Indexer(client, case, Mean())
     indexer.index(scan(tmp_path), silent)
     for seed in range(64):
         save_picture(tmp_path / f"{seed}.png", seed)
-    assert stop_decoders(tmp_path)
+    decode, begun = Decoders.decode, threading.Event()
+
+    def note(self: Decoders, *arguments: Any, **options: Any) -> object:
+        begun.set()
+        return decode(self, *arguments, **options)
 
     def files() -> Iterator[EvidenceFile]:
         yield from scan(tmp_path)
+        begun.wait()
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(Decoders, "decode", note)
+    stalled = decoders_of_this_process()
+    assert stalled
+    for process in stalled:
+        os.kill(process, signal.SIGSTOP)  # as one that waits for a dead network share
     with pytest.raises(KeyboardInterrupt):
         indexer.index(files(), silent)
+    for process in stalled:
+        with contextlib.suppress(ProcessLookupError):  # those that the run waited for have been killed
+            os.kill(process, signal.SIGCONT)
     indexer.index(scan(tmp_path), silent)
     assert indexer.counts.indexed == 65
     assert differences(client, case, tmp_path) == {}
@@ -383,7 +397,9 @@ def written(folder: Path) -> list[Path]:
         for mode in MODES:
             path = folder / f"whole-{mode.replace(';', '-')}{suffix}"
             try:
-                picture.convert(mode).save(path, kind)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)  # of formats that Pillow will give up
+                    picture.convert(mode).save(path, kind)
             except (OSError, ValueError, KeyError, AttributeError, TypeError):
                 path.unlink(missing_ok=True)  # the format has no such mode, or needs another program
             else:

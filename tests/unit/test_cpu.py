@@ -101,6 +101,41 @@ def test_a_batch_too_large_for_the_memory_is_halved() -> None:
     assert embedder._batch <= 5
 
 
+def test_a_batch_of_several_steps_stays_whole_when_memory_runs_out_in_one() -> None:
+    inputs = keras.Input((8, 8, 3))
+    embedder = KerasEmbedder("small", keras.Model(inputs, keras.layers.Flatten()(inputs)))
+    pictures = np.random.default_rng(5).integers(0, 256, (100, 8, 8, 3), dtype=np.uint8)
+    whole, features = embedder.embed(pictures), embedder._features
+
+    def crowded(batch: np.ndarray) -> object:
+        if len(batch) > 4:
+            raise embedder._out_of_memory(None, None, "out of memory")
+        return features(batch)
+
+    embedder._features = crowded
+    np.testing.assert_array_equal(embedder.embed(pictures), whole)
+
+
+def test_a_picture_that_is_left_over_gets_the_vector_that_it_gets_alone_and_among_others() -> None:
+    embedder = mini("tensorflow")
+    pictures = np.concatenate([BATCH, BATCH])[:33]
+    together = embedder.embed(pictures)
+    np.testing.assert_array_equal(together[32:], embedder.embed(pictures[32:]))
+    np.testing.assert_array_equal(together[32], together[11])  # the same picture, in the batch before
+
+
+def test_memory_that_is_too_small_for_one_picture_is_an_error_that_names_the_model() -> None:
+    inputs = keras.Input((8, 8, 3))
+    embedder = KerasEmbedder("small", keras.Model(inputs, keras.layers.Flatten()(inputs)))
+
+    def full(batch: np.ndarray) -> object:
+        raise embedder._out_of_memory(None, None, "out of memory")
+
+    embedder._features = full
+    with pytest.raises(EmbedderError, match="Model 'small' runs out of memory with a single picture"):
+        embedder.embed(BATCH[:, :8, :8])
+
+
 def test_bench_measures_each_way_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMQUERY_EMBEDDERS", '{"mean": "tests.plain:Mean"}')
     result = CliRunner().invoke(cli, ["models", "bench", "mean", "--seconds", "0.1"], catch_exceptions=False)

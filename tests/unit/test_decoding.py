@@ -117,14 +117,15 @@ def test_the_widest_strip_is_a_picture(decoders: Decoders, tmp_path: Path) -> No
 
 
 def test_a_picture_that_needs_too_much_memory_says_so_and_leaves_its_decoder_alive(
-    decoders: Decoders, tmp_path: Path
+    decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pillow keeps an address for each of 178,956,970 rows, twice."""
+    """A real limit, made small, and a real picture that needs more."""
+    start_decoders_after(monkeypatch, "import simquery.pictures.sandbox as limits; limits.MEMORY = 400 << 20")
     path = save_picture(tmp_path / "a.png")
     decoded(decoders, path)
     running = set(decoders._running)
-    Image.new("1", (1, 178_956_970)).save(tmp_path / "tall.png")
-    outcome = decoders.decode(tmp_path / "tall.png", room())
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "large.png")
+    outcome = decoders.decode(tmp_path / "large.png", room())
     assert type(outcome) is UnreadError
     assert str(outcome) == "too large for the memory of this machine"
     decoded(decoders, path)

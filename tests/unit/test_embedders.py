@@ -1,5 +1,7 @@
+import logging
 import subprocess
 import sys
+import warnings
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -9,7 +11,16 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
-from simquery.embedders import Embedder, Features, Pixels, build_embedder, check_model_name, model_names, registry
+from simquery.embedders import (
+    Embedder,
+    Features,
+    Pixels,
+    build_embedder,
+    check_model_name,
+    is_usable,
+    model_names,
+    registry,
+)
 from simquery.embedders.networks import NETWORKS
 from simquery.errors import EmbedderError, UnknownModelError, WeightsError
 from simquery.settings import load_settings
@@ -163,10 +174,127 @@ def test_a_keras_file_that_is_none_is_an_error(tmp_path: Path, content: bytes | 
         build_embedder(load_settings(model="lab", embedders={"lab": str(file)}))
 
 
+def own(file: Path) -> Embedder:
+    return build_embedder(load_settings(model="lab", embedders={"lab": str(file)}))
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_the_fingerprint_of_a_keras_file_covers_its_architecture(tmp_path: Path, suffix: str) -> None:
+    def saved(name: str, scale: float, activation: str, pooling: type) -> Embedder:
+        inputs = keras.Input((16, 16, 3), name="pixels")
+        scaled = keras.layers.Rescaling(scale, name="scaled")(inputs)
+        features = keras.layers.Conv2D(
+            4, 3, activation=activation, kernel_initializer="ones", bias_initializer="ones", name="features"
+        )(scaled)
+        keras.Model(inputs, pooling(name="pooled")(features), name="lab").save(tmp_path / f"{name}.{suffix}")
+        return own(tmp_path / f"{name}.{suffix}")
+
+    mean, largest = keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras advises against .h5
+        fingerprints = [
+            saved("usual", 1 / 255, "relu", mean).fingerprint,
+            saved("scaled", 1 / 127.5, "relu", mean).fingerprint,
+            saved("active", 1 / 255, "tanh", mean).fingerprint,
+            saved("pooled", 1 / 255, "relu", largest).fingerprint,
+        ]
+        again = saved("again", 1 / 255, "relu", mean).fingerprint
+    assert len(set(fingerprints)) == 4
+    assert own(tmp_path / f"usual.{suffix}").fingerprint == again == fingerprints[0]
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_keras_file_with_code_is_refused_and_its_code_not_run(tmp_path: Path, suffix: str) -> None:
+    mark = str(tmp_path / "code-was-run")
+    inputs = keras.Input((16, 16, 3))
+
+    hostile = keras.layers.Lambda(lambda x, mark=mark: (Path(mark).touch(), x)[1])
+    model = keras.Model(inputs, keras.layers.Flatten()(hostile(inputs)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / f"lab.{suffix}")
+    Path(mark).unlink()
+    with pytest.raises(WeightsError, match=rf"lab\.{suffix}' holds code .* which simquery does not run"):
+        own(tmp_path / f"lab.{suffix}")
+    assert not Path(mark).exists()
+
+
+def test_a_keras_file_with_several_outputs_is_an_error(tmp_path: Path) -> None:
+    inputs = keras.Input((16, 16, 3))
+    flat = keras.layers.Flatten()(inputs)
+    keras.Model(inputs, [flat, flat]).save(tmp_path / "lab.keras")
+    with pytest.raises(WeightsError, match="must give one vector, or one feature map"):
+        own(tmp_path / "lab.keras")
+
+
 def test_a_lab_adds_a_class_through_the_settings() -> None:
     settings = load_settings(model="tiny", embedders={"tiny": f"{__name__}:Tiny"})
     assert "tiny" in model_names(settings)
     assert isinstance(build_embedder(settings), Embedder)
+
+
+def test_code_is_loaded_only_when_its_model_is_asked_for_and_the_log_names_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    point = EntryPoint("mini", f"{__name__}:Tiny", registry.ENTRY_POINTS)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == point.group else [])
+    with caplog.at_level(logging.INFO):
+        assert build_embedder(load_settings(model="mini", embedders={"tiny": "nowhere:Thing"})).fingerprint != "1" * 64
+        assert "runs the code" not in caplog.text
+        build_embedder(load_settings(model="tiny", embedders={"tiny": f"{__name__}:Tiny"}))
+    assert f"model 'tiny' runs the code '{__name__}:Tiny', which the setting 'embedders' names" in caplog.text
+
+
+class Odd(Tiny):
+    """One whose answers cannot be trusted."""
+
+    name = "odd"
+    answer: object = None
+
+    def embed(self, batch: Pixels) -> Features:  # noqa: ARG002
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (np.zeros((3, 4), np.float32), r"Model 'odd' gives features of shape \(3, 4\) for 3 pictures"),
+        (np.zeros((2, 3), np.float32), r"Model 'odd' gives features of shape \(2, 3\)"),
+        (np.zeros(3, np.float32), r"Model 'odd' gives features of shape \(3,\)"),
+        ("vectors", "Model 'odd' fails: ValueError"),
+        (MemoryError("no room"), "Model 'odd' fails: MemoryError: no room"),
+    ],
+)
+def test_what_an_own_embedder_must_not_give_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, answer: object, message: str
+) -> None:
+    monkeypatch.setattr(Odd, "answer", answer)
+    embedder = build_embedder(load_settings(model="odd", embedders={"odd": f"{__name__}:Odd"}))
+    with pytest.raises(EmbedderError, match=message):
+        embedder.embed(BATCH[:, :8, :8])
+
+
+@pytest.mark.parametrize(
+    ("vector", "usable"),
+    [
+        ([1.0, 2.0, 3.0], True),
+        ([1e18, 1e18, 1e18], True),
+        ([0.0, 0.0, 0.0], False),
+        ([1e30, 0.0, 0.0], False),
+        ([1e-30, 0.0, 0.0], False),
+        ([np.nan, 1.0, 1.0], False),
+        ([np.inf, 1.0, 1.0], False),
+        ([1e300, 1.0, 1.0], False),
+    ],
+)
+def test_a_vector_is_usable_when_elasticsearch_can_compute_with_it(
+    monkeypatch: pytest.MonkeyPatch, vector: list[float], *, usable: bool
+) -> None:
+    monkeypatch.setattr(Odd, "answer", np.array([vector]))
+    embedder = build_embedder(load_settings(model="odd", embedders={"odd": f"{__name__}:Odd"}))
+    assert is_usable(embedder.embed(BATCH[:1, :8, :8])[0]) is usable
 
 
 def test_a_package_adds_a_class_through_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

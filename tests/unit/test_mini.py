@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from simquery.embedders import build_embedder
-from simquery.embedders.mini import mini_embedder, network, weights
+from simquery.embedders.mini import archive, mini_embedder, network
 from simquery.errors import WeightsError
 from simquery.settings import load_settings
 from tests.conftest import pixels, save_picture
@@ -54,19 +54,19 @@ def test_different_pictures_have_different_embeddings_and_a_darker_copy_is_neare
 
 def test_the_weights_are_those_of_the_record_and_the_card() -> None:
     record = json.loads(Path(train.__file__).with_name("record.json").read_text())
-    assert record["weights"]["bytes"] == weights.PATH.stat().st_size <= 4_000_000
-    assert record["weights"]["sha256"] in weights.PATH.with_name("CARD.md").read_text()
+    assert record["weights"]["bytes"] == archive.PATH.stat().st_size <= 4_000_000
+    assert record["weights"]["sha256"] in archive.PATH.with_name("CARD.md").read_text()
     assert record["network"]["dims"] == network.DIMS
     assert len(record["curve"]) == record["settings"]["epochs"]
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
-    content = bytearray(weights.PATH.read_bytes())
+    content = bytearray(archive.PATH.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "weights.npz").write_bytes(content)
-    shutil.copy(weights.PATH.with_name("weights.npz.sha256"), tmp_path)
+    shutil.copy(archive.PATH.with_name("weights.npz.sha256"), tmp_path)
     with pytest.raises(WeightsError, match="is damaged"):
-        weights.load(tmp_path / "weights.npz")
+        archive.load(tmp_path / "weights.npz")
 
 
 def test_importing_it_does_not_load_tensorflow() -> None:
@@ -77,7 +77,7 @@ def test_importing_it_does_not_load_tensorflow() -> None:
 
 def test_eight_bits_are_enough_for_a_kernel() -> None:
     kernel = np.random.default_rng(1).normal(size=(3, 3, 16, 8)).astype(np.float32)
-    integers, scale = weights.quantise(kernel)
+    integers, scale = archive.quantise(kernel)
     assert integers.dtype == np.int8
     assert np.abs(integers * scale - kernel).max() <= 0.51 * scale.max()
 
@@ -87,7 +87,7 @@ def test_folding_does_what_a_convolution_and_its_normalisation_do() -> None:
     x = random.normal(size=(1, 8, 8, 3)).astype(np.float32)
     kernel = random.normal(size=(3, 3, 3, 4)).astype(np.float32)
     gain, shift = random.normal(size=(2, 4)).astype(np.float32)
-    folded, bias = weights.fold(kernel, gain, shift)
+    folded, bias = archive.fold(kernel, gain, shift)
 
     def convolve(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(keras.ops.conv(x, kernel, padding="same"))
@@ -141,7 +141,7 @@ def test_a_training_that_was_cut_off_goes_on_and_ends_where_it_would_have(
 
     directions = [[point["direction"] for point in record["curve"]] for record in (whole, resumed)]
     assert directions[1] == pytest.approx(directions[0], rel=1e-2)
-    model = weights.load(tmp_path / "resumed" / "weights.npz")
+    model = archive.load(tmp_path / "resumed" / "weights.npz")
     assert np.asarray(model(PICTURES.astype(np.float32))).shape == (6, network.DIMS)
 
 

@@ -68,6 +68,19 @@ def test_a_network_ends_when_nobody_asks(settings: Settings) -> None:
     assert eventually(lambda: not list(Path(os.environ["XDG_RUNTIME_DIR"]).rglob("*.sock")))
 
 
+def test_a_network_that_ends_leaves_the_socket_of_its_successor(settings: Settings) -> None:
+    """Somebody removed the socket of the first, so the next query started a second in its place."""
+    warm_embedder(settings.model_copy(update={"keep_warm": 3.0}))
+    (first,) = running_services(settings)
+    (path,) = Path(os.environ["XDG_RUNTIME_DIR"]).rglob("*.sock")
+    path.unlink()
+    warm_embedder(settings)
+    (second,) = running_services(settings)
+    assert second.pid != first.pid
+    assert eventually(lambda: not Path(f"/proc/{first.pid}/exe").exists())
+    assert [service.pid for service in running_services(settings)] == [second.pid]
+
+
 def test_why_a_network_cannot_be_built_is_said_as_without_it(settings: Settings, tmp_path: Path) -> None:
     missing = {"own": str(tmp_path / "missing.keras")}
     with pytest.raises(WeightsError, match=r"missing\.keras"):

@@ -1,4 +1,4 @@
-"""The weights that ship: eight-bit integers and one scale per output channel, checked before use."""
+"""The archive of the weights: eight-bit integers and one scale per output channel, checked before use."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Arrays = dict[str, NDArray[Any]]
 
 PATH = Path(__file__).with_name("weights.npz")
 CHECKSUM_SUFFIX = ".sha256"
-"""Beside the weights lies a file with this suffix that holds their SHA-256, as `sha256sum` writes it."""
+"""Suffix of the file beside the archive that holds its SHA-256, as `sha256sum` writes it."""
 
 _LEVELS = 127
 
 
 def fold(kernel: NDArray[Any], gain: NDArray[Any], shift: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Kernel and bias of one convolution that does what a convolution and its normalisation do.
+    """Kernel and bias of one convolution that equals a convolution followed by its normalisation.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def quantise(kernel: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32
 
 
 def save(convolutions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: Path) -> str:
-    """Write (kernel, bias) of every convolution to `path`, its checksum beside it, and return the SHA-256."""
+    """Write (kernel, bias) of every convolution to ``path`` and its checksum beside it; return the SHA-256."""
     arrays: Arrays = {}
     for name, (kernel, bias) in convolutions.items():
         arrays[f"{name}.kernel"], arrays[f"{name}.scale"] = quantise(kernel)
@@ -58,7 +58,7 @@ def save(convolutions: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: Pa
 
 
 def fill(model: Any, content: bytes) -> None:
-    """Put weights, as `save` wrote them, into a model of `network.build`."""
+    """Set the weights of a model of `network.build` from the content of an archive."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         for layer in model.layers:
             if layer.weights:
@@ -67,12 +67,12 @@ def fill(model: Any, content: bytes) -> None:
 
 
 def load(path: Path = PATH) -> Any:
-    """The trained network.
+    """Load the trained network.
 
     Parameters
     ----------
     path
-        The weights, with their checksum beside them.
+        The archive; its checksum lies beside it.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def load(path: Path = PATH) -> Any:
     Raises
     ------
     WeightsError
-        When the weights do not have the SHA-256 beside them.
+        When its SHA-256 is not the one beside it.
     """
     content = path.read_bytes()
     expected = _checksum_file(path).read_text("utf-8").split()[0]

@@ -1,11 +1,11 @@
-# Everything below works on a fresh machine with Python >= 3.11, a JDK >= 21, and Maven or a way to elastic.co.
+# Every target works on a fresh machine with Python >= 3.11, a JDK >= 21, and Maven or a connection to elastic.co.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# Real photographs and small networks for measurements, where they lie beside the checkout.
+# Small networks for measurements, if there are any beside the checkout.
 SHARED := $(abspath ../shared)
 ifneq ($(wildcard $(SHARED)/weights),)
 export SIMQUERY_WEIGHTS_DIR ?= $(SHARED)/weights
@@ -14,16 +14,16 @@ endif
 .PHONY: help demo test lint format docs clean
 
 help:
-	@echo "make demo    set up, index an evidence folder, watch it, query it, draw the results"
-	@echo "make test    set up, run all tests against a real Elasticsearch of their own"
-	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make format  let ruff format the code"
-	@echo "make docs    write docs/cli.md anew"
-	@echo "make clean   remove the environment and caches of this checkout"
+	@echo "make demo    index an evidence folder, watch it, query it, draw the results"
+	@echo "make test    run all tests against an Elasticsearch of their own"
+	@echo "make lint    check the code with ruff, import-linter and mypy"
+	@echo "make format  format the code with ruff"
+	@echo "make docs    regenerate docs/cli.md"
+	@echo "make clean   delete the environment and the caches of this checkout"
 
 $(READY): pyproject.toml
-	@echo "== environment in $(VENV) (TensorFlow makes this take a minute or two)"
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@echo "== Creating the environment in $(VENV): TensorFlow takes a minute or two"
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "simquery needs Python 3.11 or newer. Name one: make PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable . --group dev

@@ -1,9 +1,9 @@
-"""How well and how fast embedders rank: mini beside the mobile ImageNet networks.
+"""Accuracy and speed of embedders: mini beside the mobile ImageNet networks.
 
     python benchmarks/embedders.py ../shared/data/caltech101 --weights ../shared/weights [--json FILE]
 
-Every picture is a reference once, all others are ranked by cosine; those of the same folder are relevant. Speed is that
-of the embedding alone: batches that were prepared before, all contenders in turn in every round, in one process.
+Every picture is the reference once; all others are ranked by cosine, and those of the same folder are relevant. Speed
+is that of the embedding alone: in one process, all contenders embed the same prepared batches in turn in every round.
 """
 
 import argparse
@@ -30,7 +30,7 @@ BINS = 8
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that turns pictures of one size into vectors; `run` takes what `prepare` made of a batch."""
+    """Something that turns pictures of one size into vectors; `run` takes a batch that `prepare` has prepared."""
 
     name: str
     size: int
@@ -52,7 +52,7 @@ class Result:
 
 
 def read(folder: Path) -> tuple[list[Path], NDArray[np.intp]]:
-    """Pictures below `folder` and the number of the folder that each lies in."""
+    """Return the pictures below `folder`, and for each the number of its folder."""
     paths = sorted(folder.glob("*/*.jpg"))
     if not paths:
         raise SystemExit(f"no pictures in {folder}/*/")
@@ -61,7 +61,7 @@ def read(folder: Path) -> tuple[list[Path], NDArray[np.intp]]:
 
 
 def pixels(paths: list[Path], size: int) -> Pixels:
-    """Squashed to (size, size), as the embedders of the package see them: uint8 (n, size, size, 3)."""
+    """Resize pictures to (size, size), as the package does for its embedders: uint8 (n, size, size, 3)."""
 
     def one(path: Path) -> Pixels:
         with Image.open(path) as image:
@@ -93,7 +93,7 @@ def measures(vectors: Vectors, labels: NDArray[np.intp]) -> tuple[float, float, 
 
 
 def keras_contender(name: str, model: Any, rescale: bool = True) -> Contender:
-    """A Keras network; `rescale`: it takes -1 to 1 and not 0 to 255."""
+    """Wrap a Keras network; `rescale`: its input is -1 to 1 instead of 0 to 255."""
     import tensorflow as tf  # noqa: PLC0415
 
     forward = tf.function(lambda batch: model(batch, training=False))
@@ -106,7 +106,7 @@ def keras_contender(name: str, model: Any, rescale: bool = True) -> Contender:
 
 
 def histogram(batch: Pixels) -> Vectors:
-    """Joint RGB histogram, 8 bins per channel, square roots: its cosine is the Bhattacharyya coefficient."""
+    """Return roots of the joint RGB histogram, 8 bins per channel: their cosine is the Bhattacharyya coefficient."""
     width = 256 // BINS
     codes = (batch // width).astype(np.intp) @ np.array([BINS * BINS, BINS, 1])
     counts = [np.bincount(code.ravel(), minlength=BINS**3) for code in codes]
@@ -114,7 +114,7 @@ def histogram(batch: Pixels) -> Vectors:
 
 
 def contenders(folder: Path) -> list[Contender]:
-    """All that are compared; `folder` holds the ImageNet networks' weights."""
+    """Return everything that is compared; `folder` holds the weights of the ImageNet networks."""
     import keras  # noqa: PLC0415
 
     from simquery.embedders.mini import archive, network  # noqa: PLC0415
@@ -137,7 +137,7 @@ def contenders(folder: Path) -> list[Contender]:
 
 
 def speeds(all_contenders: list[Contender], paths: list[Path], batch: int, rounds: int) -> dict[str, float]:
-    """Pictures per second: the median of rounds in which every contender embeds the same pictures once."""
+    """Return pictures per second: the median over rounds in which every contender embeds the same pictures once."""
     prepared = {}
     for contender in all_contenders:
         values = pixels(paths[: 2 * batch], contender.size)
@@ -160,10 +160,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="one folder of .jpg pictures per class")
-    parser.add_argument("--weights", type=Path, required=True, help="folder of the ImageNet networks' weights")
+    parser.add_argument("--weights", type=Path, required=True, help="folder with the weights of the ImageNet networks")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, help="write the results here too")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -1,11 +1,12 @@
-"""How long the ranking and judging of the thesis' main experiment takes, once the feature vectors exist.
+"""Time to rank and judge the main experiment of the thesis, once the feature vectors exist.
 
-As large as Caltech-256 with the six networks (thesis, section 3.2), on random features of their dimensions::
+The experiment has the size of Caltech-256 and the dimensions of the six networks (thesis, section 3.2), with random
+features::
 
     python benchmarks/evaluation.py
     python benchmarks/evaluation.py --pictures 9144 --several 5
 
-Needs neither pictures nor weights nor a cluster.
+It needs no pictures, weights or cluster.
 """
 
 import argparse

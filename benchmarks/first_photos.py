@@ -1,12 +1,12 @@
-"""Precision at 10 on a folder of classes: each class's first photo as the reference, through the whole path.
+"""Precision at 10 on a folder of classes, through the whole path, with the first photo of each class as the reference.
 
 Run against the local node or the cluster of the settings::
 
     simquery up
     python benchmarks/first_photos.py ../shared/data/caltech101 --model mobilenetv2
 
-The photos are indexed into a case of their own, which is deleted at the end. The reference itself does not count as a
-hit. Needs no judgement but the folder names.
+The photos are indexed into a temporary case, which is deleted at the end. The reference does not count as a hit. The
+folder names are the only judgements.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.distances import DISTANCES
 from simquery.embedders import build_embedder
 from simquery.indexer import Indexer, check_folder, scan
@@ -29,7 +29,7 @@ K = 10
 
 
 def precision(ranking: Ranking, label: str) -> float:
-    """Share of the first `K` hits, the reference left out, that lie in the reference's folder."""
+    """Return the share of the first `K` hits, without the reference, that lie in the reference's folder."""
     reference = ranking.references[0].sha256
     hits = [hit for hit in ranking.hits if hit.sha256 != reference][:K]
     return sum(Path(hit.paths[0]).parent.name == label for hit in hits) / K

@@ -1,9 +1,9 @@
-"""Pictures per second of imagededup's encoder over a folder; run by `benchmarks/indexing.py`, without simquery.
+"""Pictures per second of imagededup's encoder; `benchmarks/indexing.py` runs this in another environment.
 
     python benchmarks/imagededup_encoder.py FOLDER mobilenetv2|resnet50
 
-The network is torchvision's of the same architecture, its weights random: they do not change its speed. There is a
-loader process for each processor.
+The network is torchvision's of the same architecture, with random weights, which do not change its speed. Each
+processor gets one loader process.
 """
 
 import os

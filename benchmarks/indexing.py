@@ -1,4 +1,4 @@
-"""Pictures per second from disk to searchable, against the network alone, and where the time goes.
+"""Pictures per second from disk to searchable, compared with the network alone, and where the time goes.
 
 Run against the local node or the cluster of the settings::
 
@@ -9,13 +9,13 @@ Run against the local node or the cluster of the settings::
     python benchmarks/indexing.py ../shared/data/caltech101 --model mobilenetv2 --peers
     python benchmarks/indexing.py ../shared/data/caltech101 --model resnet50 --random-weights --peers
 
-``--copies`` makes variants of each file, so that each content is new, in a temporary folder. ``--peers`` also measures
-`keras.predict` in a plain loop over the files, ``--imagededup PYTHON`` imagededup's encoder, which PYTHON can import
-(`pip install imagededup` in an environment of its own: it brings PyTorch). ``--random-weights`` measures a network
-whose weights are not here. The case is deleted at the end.
+``--copies`` makes variants of each file in a temporary folder, so that each content is new. ``--peers`` also measures
+`keras.predict` in a plain loop over the files. ``--imagededup PYTHON`` measures imagededup's encoder with a Python that
+can import it (`pip install imagededup` in a separate environment, because it installs PyTorch). ``--random-weights``
+measures a network without its weights. The case is deleted at the end.
 
-Seconds depend on what else the machine does; processor time does so much less: the report adds up what a picture costs
-all processors, part by part, and says how fast that lets the pipeline be at best.
+Elapsed time depends on what else the machine does; processor time depends on it much less. The report therefore adds up
+the processor time of a picture, part by part, and derives the highest rate that this allows.
 """
 
 import argparse
@@ -36,7 +36,7 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from PIL import Image
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.embedders import Embedder, Features, Pixels, build_embedder
 from simquery.embedders.networks import NETWORKS
 from simquery.embedders.throughput import throughput
@@ -60,7 +60,7 @@ class Free:
     fingerprint = "0" * 64
 
     def embed(self, batch: Pixels) -> Features:
-        """Some pixels as they are."""
+        """Return a few pixels unchanged."""
         return batch.reshape(len(batch), -1)[:, : self.dims].astype(np.float32) + 1
 
 
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def save_random_weights(model: str, folder: Path) -> None:
-    """Put a weights file of a network into a folder: its speed does not depend on what is in it."""
+    """Write a network's weights file with random values, which do not change its speed."""
     import keras  # noqa: PLC0415
 
     network = NETWORKS[model]
@@ -116,7 +116,7 @@ def save_random_weights(model: str, folder: Path) -> None:
 
 @contextmanager
 def photographs(folder: Path, copies: int) -> Iterator[Path]:
-    """The folder, or one with variants of its files: the same pictures with another comment at their end."""
+    """Yield the folder, or one with variants of its files: the same pictures, each with another comment at its end."""
     if copies == 1:
         yield check_folder(folder)
         return
@@ -132,7 +132,7 @@ def photographs(folder: Path, copies: int) -> Iterator[Path]:
 
 
 def stages(files: list[Path], embedder: Embedder) -> dict[str, float]:
-    """Milliseconds per picture of each stage, alone and one picture after another."""
+    """Return milliseconds per picture of each stage alone, one picture after another."""
     found = [inspect(path) for path in files]
     pixels = np.empty((*embedder.input_size, 3), np.uint8)
     shared_decoders().decode(found[0], [pixels])
@@ -150,7 +150,7 @@ def stages(files: list[Path], embedder: Embedder) -> dict[str, float]:
 
 
 def network_alone(embedder: Embedder) -> dict[str, float]:
-    """Pictures per second of the network on arrays in memory, and its processor time."""
+    """Return the network's pictures per second on arrays in memory, and its processor time."""
     throughput(embedder, 64, 1.0)
     processor = time.process_time()
     started = time.perf_counter()
@@ -160,7 +160,7 @@ def network_alone(embedder: Embedder) -> dict[str, float]:
 
 
 def whole(client: Elasticsearch, indexer: Indexer, folder: Path) -> dict[str, Any]:
-    """The whole pipeline: its rate, the processor time of each process, and the memory of this one on the way."""
+    """Run the whole pipeline; return its rate, the processor time of each process, and this one's memory over time."""
     memory: list[float] = []
     shared_decoders().decode(next(iter(scan(folder))), [])
     before = processor_times(client)
@@ -186,7 +186,7 @@ def whole(client: Elasticsearch, indexer: Indexer, folder: Path) -> dict[str, An
 
 
 def processor_times(client: Elasticsearch) -> dict[str, float]:
-    """Seconds of a processor that this process, its decoders and the server have taken since they were started."""
+    """Return the processor seconds that this process, its decoders and the server have used since they started."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     nodes = client.nodes.stats(metric="process")["nodes"].values()
     return {
@@ -197,13 +197,13 @@ def processor_times(client: Elasticsearch) -> dict[str, float]:
 
 
 def processor_time(process: str) -> float:
-    """Seconds of a processor that another process has taken."""
+    """Return the processor seconds that another process has used."""
     user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def budget(report: dict[str, Any]) -> dict[str, float]:
-    """How fast the pipeline is beside the bare network, and how fast the processor times let it be."""
+    """Return the rate of the pipeline relative to the bare network, and the highest rate that processor times allow."""
     cost = sum(report[f"{part}, core-ms"] for part in ("this process", "decoders", "Elasticsearch"))
     bare = report["network alone, pictures/s"]
     return {
@@ -213,13 +213,13 @@ def budget(report: dict[str, Any]) -> dict[str, float]:
 
 
 def resident() -> float:
-    """Memory of this process, in MB."""
+    """Return the memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def keras_loop(files: list[Path], model: str) -> dict[str, float]:
-    """The same files through `keras.predict` in a plain loop."""
+    """Embed the same files with `keras.predict` in a plain loop."""
     import keras  # noqa: PLC0415
 
     network = NETWORKS[model]
@@ -239,7 +239,7 @@ def keras_loop(files: list[Path], model: str) -> dict[str, float]:
 
 
 def rounded(value: object) -> object:
-    """Figures as far as they mean something."""
+    """Round figures to their significant digits."""
     if isinstance(value, list):
         return [rounded(each) for each in value]
     return round(value, 2) if isinstance(value, float) else value

@@ -1,12 +1,12 @@
-"""Kill an indexing run again and again at random moments, let the last one finish, and count what was lost or doubled.
+"""Kill indexing runs at random moments, let the last one finish, and count what is lost or stored twice.
 
 Run against the local node or the cluster of the settings::
 
     simquery up
     python benchmarks/kills.py ../shared/data/caltech101 --model mini --kills 100
 
-The case is a new one, and is deleted at the end, unless it is named with ``--case``. Ends with exit code 1 if a path
-has no entry, a picture has no document, or something is there twice.
+The case is new and is deleted at the end, unless ``--case`` names one. The exit code is 1 if a path has no entry, a
+picture has no document, or something is stored twice.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.indexer import Verifier, check_folders
 from simquery.settings import load_settings
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def kill_one(command: list[str], seconds: float) -> bool:
-    """Start a run and kill it so long after it has begun to store; whether it had not ended by then."""
+    """Start a run and kill it some time after it has begun to store; return whether it was still running."""
     with subprocess.Popen([*command, "--verbose"], stderr=subprocess.PIPE, text=True) as running:
         if running.stderr is None:
             raise RuntimeError("a process without the pipe that was asked for")
@@ -65,7 +65,7 @@ def kill_one(command: list[str], seconds: float) -> bool:
 
 
 def check(case: str, folder: Path) -> dict[str, object]:
-    """Count what was lost, what is there twice, and what else does not agree."""
+    """Count what is lost, what is stored twice, and what else does not agree."""
     with open_cluster(load_settings(case=case)) as client:
         found = Verifier(client, case).verify([folder], rehash=True, progress=lambda _: None)
     problems = Counter(

@@ -1,13 +1,13 @@
-"""Let a case grow from one node to the three of ``docker-compose.cluster.yml``, kill one, and look for what was lost.
+"""Grow a case from one node to the three of ``docker-compose.cluster.yml``, kill one, and look for losses.
 
 Three real Elasticsearch nodes on loopback, with the settings of the Compose files and the certificates, keys and
-rights of ``docker/set_up.py``; only addresses and folders differ. The same query is asked again after every step: of
-one node, of three, of the two that are left after the first was killed, and after it came back with its data and
-without. Takes five minutes on two cores and 3 x ``--heap``::
+rights of ``docker/set_up.py``; only addresses and folders differ. After every step, the benchmark asks the same query:
+with one node, with three, with the two that are left after the first is killed, and after that one comes back with its
+data and without. It takes five minutes on two cores, and three times ``--heap`` of memory::
 
     python benchmarks/lost_node.py
 
-Ends with exit code 1 if a picture, a ledger entry or the order of a ranking is lost.
+The exit code is 1 if a picture, a ledger entry or the order of a ranking is lost.
 """
 
 import argparse
@@ -46,7 +46,7 @@ CASE = "lost-node"
 
 
 def composed(*files: str) -> dict[str, dict[str, str]]:
-    """Environment of each node as Compose files say, later ones over earlier ones."""
+    """Return the environment of each node according to Compose files, of which later ones override earlier ones."""
     environments: dict[str, dict[str, str]] = {}
     for file in files:
         services = yaml.safe_load((ROOT / file).read_text("utf-8"))["services"]
@@ -57,7 +57,7 @@ def composed(*files: str) -> dict[str, dict[str, str]]:
 
 
 def free_port() -> int:
-    """A port that nobody uses."""
+    """Return a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -65,7 +65,7 @@ def free_port() -> int:
 
 
 def until(true: Callable[[], bool], what: str) -> float:
-    """Wait, and return how many seconds it took."""
+    """Wait, and return the seconds it took."""
     started = time.monotonic()
     while not true():
         if time.monotonic() - started > SECONDS:
@@ -76,7 +76,7 @@ def until(true: Callable[[], bool], what: str) -> float:
 
 @dataclass(frozen=True)
 class Program:
-    """With what servers are started."""
+    """Programs and folders that the servers start with."""
 
     server: Distribution
     jdk: Jdk
@@ -101,7 +101,7 @@ class Node:
         return self.home / "tmp" / "pid"
 
     def start(self, environment: dict[str, str], seeds: list[str]) -> None:
-        """Start in the background, with the environment that Compose would give it."""
+        """Start the server in the background with the environment that Compose would give it."""
         server, jdk, account = self._program.server, self._program.jdk, self._program.account
         for name in ("config/jvm.options.d", "data", "logs", "tmp"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ class Node:
         if not (config / "elasticsearch.keystore").exists():
             add = ("add", "--stdin", "--force", "--silent", "bootstrap.password")
             subprocess.run(
-                server.tool_command("keystore", jdk, config, *add),
+                server.keystore_command(jdk, config, *add),
                 input=(self.secrets / "elastic-password").read_bytes() + b"\n",
                 check=True,
                 env=variables,
@@ -153,7 +153,7 @@ class Node:
                 os.chown(path, account.uid, account.gid)
 
     def answers(self) -> bool:
-        """What Compose's health check asks: whether who does not log in is told so."""
+        """Ask what Compose's health check asks: whether the server refuses a request without a login."""
         try:
             Elasticsearch(self.url, ca_certs=str(self.secrets / "ca.crt"), max_retries=0).info()
         except ApiError as error:
@@ -163,7 +163,7 @@ class Node:
         return False
 
     def end(self, how: signal.Signals) -> None:
-        """End the server, and wait until it has gone."""
+        """Stop the server and wait until it has ended."""
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
             number = int(self._pid.read_text())
             os.kill(number, how)
@@ -176,12 +176,12 @@ class Node:
                 self._launcher.wait()
 
     def forget(self) -> None:
-        """Lose the data, as with a broken disk."""
+        """Delete the data, as a broken disk would."""
         shutil.rmtree(self.home / "data")
 
 
 class Trial:
-    """The nodes, what they hold, and what was seen of it."""
+    """The nodes, what they hold, and what each step has shown."""
 
     def __init__(self, root: Path, heap: str) -> None:
         self.root = root
@@ -198,7 +198,7 @@ class Trial:
         self.lost = False
 
     def set_up(self, step: str) -> None:
-        """Run a step of the set-up, as its container does."""
+        """Run a step of the set-up as its container does."""
         variables = {
             "SIMQUERY_SET_UP": str(self.root / "set-up"),
             "SIMQUERY_SET_UP_URL": self.first.url,
@@ -208,7 +208,7 @@ class Trial:
         subprocess.run(command, check=True, env=os.environ | variables)
 
     def client(self, node: Node) -> Elasticsearch:
-        """Connection of the user ``elastic`` to a node."""
+        """Connect the user ``elastic`` to a node."""
         password = (self.root / "set-up" / "own" / "elastic-password").read_text()
         ca = str(self.root / "set-up" / "trust" / "ca.crt")
         return Elasticsearch(node.url, basic_auth=("elastic", password), ca_certs=ca, request_timeout=60)
@@ -227,7 +227,7 @@ class Trial:
         return json.loads(done.stdout)
 
     def wait(self, node: Node, status: str, number: int) -> float:
-        """Wait until so many nodes form a cluster of that health, as one of them sees it."""
+        """Wait until one node reports a cluster of so many nodes and of that health."""
         client = self.client(node)
 
         def reached() -> bool:
@@ -241,7 +241,7 @@ class Trial:
         return until(reached, f"{number} nodes, {status}")
 
     def look(self, node: Node, when: str, seconds: float) -> None:
-        """Ask the query and count what is there; the first time, remember."""
+        """Ask the query and count the contents; compare both with the first time."""
         reference = str(self.root / "evidence" / "7.png")
         ranking = self.simquery(node, "query", reference, "--distance", "modified", "--all")
         client = self.client(node)
@@ -260,7 +260,7 @@ class Trial:
 
 
 def main() -> None:
-    """Go through all steps and print what was seen after each."""
+    """Go through all steps and print the result of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heap", default="512m", help="of each node")
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""How much memory and disk vectors take, by collection size and kind of index.
+"""Memory and disk that vectors need, by collection size and kind of index.
 
     python benchmarks/memory.py --dims 1536
 
-Computed, not measured, from what Elasticsearch keeps for each vector: 4 bytes a dimension as float; 1 byte a dimension
-and 4 more as int8; a bit a dimension and 14 bytes more as bbq; 4 bytes for each of 16 neighbours in the graph. The
-floats stay on the disk in every case: they re-score candidates and serve exact search.
+The figures are computed, not measured, from what Elasticsearch keeps for each vector: 4 bytes per dimension as float;
+1 byte per dimension plus 4 as int8; 1 bit per dimension plus 14 bytes as bbq; 4 bytes for each of 16 neighbours in the
+graph. The floats always stay on the disk: they re-score candidates and serve exact search.
 """
 
 import argparse
@@ -14,7 +14,7 @@ NEIGHBOURS = 16
 
 
 def per_picture(dims: int) -> dict[str, float]:
-    """Bytes that have to be in memory for each picture, for a search that does not wait for the disk."""
+    """Return the bytes per picture that must be in memory, so that a search does not wait for the disk."""
     graph = 4 * NEIGHBOURS
     return {
         "exact": 4 * dims,

@@ -1,11 +1,11 @@
-"""What mixed precision does to embeddings, to rankings and to speed.
+"""Effect of mixed precision on embeddings, rankings and speed.
 
     python benchmarks/precision.py ../shared/data/caltech101 --model mobilenetv2
 
-Each photo of the folder is embedded in float32 and in mixed precision. Reported: pictures per second of both, the
-cosine distance between the two embeddings of the same photo beside the one to its nearest neighbour, precision at 10
-(the folder is the class) with each photo as the reference, itself left out, and how many of the first ten are the
-same. Mixed precision is made for GPUs: on a CPU it takes longer, and shows only what becomes of the rankings.
+The benchmark embeds each photo of the folder in float32 and in mixed precision. It reports pictures per second of both;
+the cosine distance between the two embeddings of a photo, beside that to its nearest neighbour; precision at 10 (the
+folder is the class) with each photo as the reference, itself left out; and how many of the first ten hits are the same.
+Mixed precision is made for GPUs: on a CPU it is slower, and the benchmark only shows the effect on rankings.
 """
 
 import json
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def embedded(embedder: Embedder, paths: list[Path]) -> np.ndarray:
-    """Embeddings of pictures, of length one: float64 (n, dims)."""
+    """Return embeddings of pictures, scaled to length one: float64 (n, dims)."""
     rows = []
     for start in range(0, len(paths), 32):
         batch = []

@@ -1,4 +1,4 @@
-"""What queries cost: every distance, exact and approximate, beside SciPy, NumPy, FAISS and a script with a loop.
+"""Time of queries: every distance, exact and approximate, beside SciPy, NumPy, FAISS and a script with a loop.
 
 Run against the local node or the cluster of the settings::
 
@@ -7,9 +7,8 @@ Run against the local node or the cluster of the settings::
     python benchmarks/query.py --pictures 117920                 # FIRE's size
     python benchmarks/query.py --vector-index none flat hnsw int8_hnsw bbq_hnsw
 
-The vectors are made, as networks give them. Every engine answers the same references, one after the other in turn,
-for the k = 50 nearest; times are medians in milliseconds. FAISS is left out where it is not installed. The cases made
-are deleted at the end.
+The vectors are generated to resemble those of networks. Every engine finds the k = 50 nearest of the same references,
+in turn; times are medians in milliseconds. FAISS is left out if it is not installed. The cases are deleted at the end.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from elasticsearch.helpers import pack_dense_vector, parallel_bulk
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.distances import DISTANCES, EPSILON
 from simquery.embedders import Embedder
 from simquery.mappings import install_templates, open_images_index
@@ -44,7 +43,7 @@ CLUSTERS, AXES = 257, 48
 METRICS = {"cosine": "cosine", "euclidean": "euclidean", "manhattan": "cityblock"}
 _LOOPS = 4
 
-# What a straightforward script for the modified distance does: one loop over the components.
+# A straightforward script for the modified distance: one loop over the components.
 LOOP = """
 float[] b = doc['embedding'].vectorValue; def a = params.q;
 double d2 = 0, ab = 0, a2 = 0, b2 = 0, sumA = 0, sumB = 0;
@@ -62,7 +61,7 @@ Vectors = NDArray[np.float32]
 
 
 def features(count: int, dims: int, seed: int) -> Vectors:
-    """Features like those of networks: never negative, skewed, in clusters, on far fewer axes than they have dims."""
+    """Generate features like those of networks: never negative, skewed, clustered, on fewer axes than dimensions."""
     random, shared = np.random.default_rng(seed), np.random.default_rng(0)
     centres = shared.normal(size=(CLUSTERS, AXES)).astype(np.float32)
     directions = shared.normal(size=(AXES, dims)).astype(np.float32) / np.sqrt(AXES).astype(np.float32)
@@ -76,7 +75,7 @@ def features(count: int, dims: int, seed: int) -> Vectors:
 
 
 def documents(index: str, vectors: Vectors) -> Iterator[dict[str, Any]]:
-    """What the indexer stores, as far as a query needs it."""
+    """Build the part of an indexer's document that a query needs."""
     for row, vector in enumerate(vectors):
         exact = vector.astype(np.float64)
         yield {
@@ -91,7 +90,7 @@ def documents(index: str, vectors: Vectors) -> Iterator[dict[str, Any]]:
 
 
 def load(client: Elasticsearch, case: str, vectors: Vectors, similarity: str, vector_index: str) -> dict[str, Any]:
-    """Make a case of vectors; seconds until it can be searched, and its size on disk."""
+    """Fill a case with vectors; return the seconds until it can be searched, and its size on disk."""
     dims = vectors.shape[1]
     index = open_images_index(client, case, "made", dims, "0" * 64, similarity=similarity, vector_index=vector_index)
     started = time.perf_counter()
@@ -120,18 +119,18 @@ class Clock:
         return result
 
     def medians(self) -> dict[str, float]:
-        """Milliseconds, by engine; the first call of each warms up and does not count."""
+        """Return median milliseconds by engine, without the first call of each, which warms up."""
         return {name: round(median(times[1:]), 2) for name, times in self.times.items()}
 
 
 def nearest(distances: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
-    """Rows of the K nearest, in order."""
+    """Return the rows of the K nearest, in order."""
     first = np.argpartition(distances, K)[:K]
     return first[np.argsort(distances[first], kind="stable")]
 
 
 def peers(vectors: Vectors, references: Vectors) -> dict[str, float]:
-    """Measure others on the same work: SciPy and FAISS; both get the vectors in the form they like best."""
+    """Measure SciPy and FAISS on the same work, each with the vectors in the form that suits it best."""
     clock = Clock()
     exact = vectors.astype(np.float64)
     flat = faiss_indexes(vectors)
@@ -147,7 +146,7 @@ def peers(vectors: Vectors, references: Vectors) -> dict[str, float]:
 
 
 def faiss_indexes(vectors: Vectors) -> dict[str, Any]:
-    """Flat indexes of FAISS, on the CPU; none where it is not installed."""
+    """Build flat indexes of FAISS on the CPU; none if it is not installed."""
     if find_spec("faiss") is None:
         return {}
     import faiss  # noqa: PLC0415
@@ -167,7 +166,7 @@ def faiss_indexes(vectors: Vectors) -> dict[str, Any]:
 def one_case(
     client: Elasticsearch, vectors: Vectors, references: Vectors, kind: dict[str, str], candidates: int
 ) -> dict[str, Any]:
-    """Measure every distance on a case of one kind, with NumPy's matrix-vector product in the same turns."""
+    """Measure every distance on a case of one kind, in turns with NumPy's matrix-vector product."""
     case = f"bench-{uuid.uuid4().hex[:8]}"
     clock, took, shares = Clock(), defaultdict(list), defaultdict(list)
     try:
@@ -176,7 +175,7 @@ def one_case(
         for number, vector in enumerate(references):
             reference = Reference("made", f"{number}", vector[np.newaxis])
             clock.run("NumPy product", lambda v=vector: vectors @ v)
-            # In another order each time: what comes after NumPy has to share the cores with its waiting threads.
+            # The order changes each time, because whatever follows NumPy shares the cores with NumPy's waiting threads.
             for name in np.roll(list(DISTANCES), number).tolist():
                 distance = DISTANCES[name]
                 exact = clock.run(f"{name}, exact", partial(searcher.rank, Query((reference,), distance, K)))
@@ -200,23 +199,23 @@ def one_case(
 
 
 def contents(ranking: Ranking) -> set[str]:
-    """Contents of a ranking's hits."""
+    """Return the contents of a ranking's hits."""
     return {hit.sha256 for hit in ranking.hits}
 
 
 def by_loop(client: Elasticsearch, index: str, vector: Vectors) -> None:
-    """Rank by the modified distance as a straightforward script computes it."""
+    """Rank by the modified distance with the straightforward script."""
     script = {"source": LOOP, "params": {"q": vector.tolist(), "epsilon": EPSILON}}
     client.search(index=index, size=K, query={"script_score": {"query": {"match_all": {}}, "script": script}})
 
 
 def no_network() -> Embedder:
-    """Refuse to build a network: all references are vectors already."""
+    """Refuse to build a network, since all references are vectors already."""
     raise RuntimeError("no network is needed here")
 
 
 def text(report: dict[str, Any]) -> str:
-    """Tables of the report, times in milliseconds, ratios to NumPy's product and to exact cosine of the same run."""
+    """Format the report as tables: milliseconds, and ratios to NumPy's product and to exact cosine of the same run."""
     lines = [f"{report['pictures']:,} x {report['dims']:,}, k = {K}, {report['machine']}"]
     lines += [f"  {name:26}{time:10.1f}" for name, time in report["peers"].items()]
     for case in report["cases"]:

@@ -2,10 +2,10 @@
 
     python benchmarks/reduced_scale.py ../shared/data/caltech101 --model mobilenetv2
 
-The photos of the folder are enlarged to the size that cameras make (4,000 pixels), with a camera's noise, and saved as
-JPEG. Each is embedded from its full scale and from a reduced one. Reported: milliseconds of a processor to decode and
-resize, the cosine distance between the two embeddings of the same photo beside the one to its nearest neighbour, and
-precision at 10 (the folder is the class) with each photo as the reference, itself left out.
+The benchmark enlarges the photos of the folder to the size of a camera's (4,000 pixels), adds noise, and saves them as
+JPEG. It embeds each from the full and from a reduced scale. It reports processor milliseconds to decode and resize; the
+cosine distance between the two embeddings of a photo, beside that to its nearest neighbour; and precision at 10 (the
+folder is the class) with each photo as the reference, itself left out.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def chosen(description: str | None) -> tuple[str | None, list[Path], np.ndarray]:
-    """Model, some photos of each class, and the classes of these photos, as the command line says."""
+    """Return the model, some photos of each class, and their classes, according to the command line."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder with one folder for each class")
     parser.add_argument("--model")
@@ -74,7 +74,7 @@ def chosen(description: str | None) -> tuple[str | None, list[Path], np.ndarray]
 
 
 def enlarged(path: Path, seed: int) -> bytes:
-    """A photo as a camera would have taken it: large, with noise, as JPEG."""
+    """Return a photo as a camera would have taken it: large, noisy, JPEG."""
     with Image.open(path) as image:
         rgb = image.convert("RGB")
     factor = LONGER_SIDE / max(rgb.size)
@@ -86,19 +86,19 @@ def enlarged(path: Path, seed: int) -> bytes:
 
 
 def unit(embedder: Embedder, pixels: np.ndarray) -> np.ndarray:
-    """Embedding of one picture, of length one."""
+    """Return the embedding of one picture, scaled to length one."""
     vector = embedder.embed(pixels[np.newaxis])[0].astype(np.float64)
     return np.asarray(vector / np.linalg.norm(vector))
 
 
 def precision(similarities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean share of the ten most similar photos that are of the reference's class."""
+    """Return the mean share of the ten most similar photos that belong to the reference's class."""
     nearest = np.argsort(-similarities, axis=1)[:, :K]
     return round(float((labels[nearest] == labels[:, None]).mean()), 4)
 
 
 def quantiles(values: np.ndarray, sign: int = 1) -> list[float]:
-    """Median and extreme."""
+    """Return the median and the extreme."""
     return [float(f"{np.median(sign * values):.3g}"), float(f"{(values.max() if sign > 0 else (-values).min()):.3g}")]
 
 

@@ -1,8 +1,7 @@
-"""Builds the evidence folder of the demo: the same bytes every time.
+"""Build the demo's evidence folder, with the same bytes every time.
 
-Photographs that installed packages ship, variants made of them, and scenes that are drawn, each in a folder of their
-own; some damaged files, as every seized disk has them; and ``SOURCES.md``, which says of each file what it is. On its
-own: ``python demo/evidence.py FOLDER``.
+It holds photographs that installed packages ship, variants of them, drawn scenes, some damaged files (every seized disk
+has those), and ``SOURCES.md``, which describes each file. To build it alone: ``python demo/evidence.py FOLDER``.
 """
 
 import shutil
@@ -28,16 +27,16 @@ _INDEX = "SOURCES.md"
 _HEAD = """\
 # What is in this folder
 
-Photographs come from the installed packages scikit-image (`skimage/data`) and scikit-learn
+The photographs come from the installed packages scikit-image (`skimage/data`) and scikit-learn
 (`sklearn/datasets/images`), with the author and licence that the package states. A variant has the licence of its
-photograph, and so have the variants that arrive in `dropped` later. Scenes were drawn by `demo/scenes.py`; they show
+photograph; so do the variants that the demo later puts into `dropped`. `demo/scenes.py` drew the scenes; they show
 nothing real.
 """
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of the evidence folder: its path below it, what it is, and how `simquery index` should end with it."""
+    """A file of the evidence folder: its path within, its description, and the status that `index` should give it."""
 
     path: Path
     words: str
@@ -46,18 +45,18 @@ class File:
 
 @dataclass(frozen=True)
 class Evidence:
-    """An evidence folder and what is in it."""
+    """An evidence folder and its files."""
 
     folder: Path
     files: tuple[File, ...]
 
     def count(self, status: str) -> int:
-        """How many files should end so."""
+        """Return how many files should get this status."""
         return sum(file.status == status for file in self.files)
 
 
 def build(folder: Path) -> Evidence:
-    """Build the evidence in a folder that does not exist yet."""
+    """Build the evidence in a folder that must not exist yet."""
     files = (
         *_photographs(folder / "photographs"),
         *_variants(folder / "variants"),
@@ -71,14 +70,14 @@ def build(folder: Path) -> Evidence:
 
 
 def drop(folder: Path, photograph: str) -> Path:
-    """Save one more variant of a photograph (``chelsea.png``) into a folder, as somebody would who found it later."""
+    """Save one more variant of a photograph (``chelsea.png``) into a folder, as if it had been found later."""
     folder.mkdir(exist_ok=True)
     source = next(source for source in PHOTOGRAPHS if source.name == photograph)
     return _save_variant(folder, source, REPHOTOGRAPHED)
 
 
 def shows(path: Path) -> str:
-    """Name of the photograph that a photograph or variant shows, or of the scene."""
+    """Return the name of the photograph or scene that a file of the evidence shows."""
     return path.stem.partition("--")[0]
 
 
@@ -125,19 +124,19 @@ def _damaged(folder: Path) -> Iterable[File]:
     truncated, text = folder / "truncated.jpg", folder / "text.jpg"
     content = source.path.read_bytes()
     truncated.write_bytes(content[: len(content) // 2])
-    yield File(truncated, f"the first half of {source.name}, read as far as it goes", "indexed")
+    yield File(truncated, f"the first half of {source.name}, decoded as far as it goes", "indexed")
     text.write_text("This is no picture, whatever its name says.\n", encoding="ascii")
-    yield File(text, "a text with the name of a picture", "unreadable")
+    yield File(text, "a text file named like a picture", "unreadable")
 
 
 def _generator(name: str) -> np.random.Generator:
-    # Seeded by the name: a file keeps its bytes when others are added or left out.
+    # Seeded by the name, so that adding or removing one file does not change the others.
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
 def _sources(files: Iterable[File]) -> str:
     rows = "".join(f"| `{file.path}` | {file.words} | {file.status} |\n" for file in files)
-    return f"{_HEAD}\n| file | what it is | ends as |\n| --- | --- | --- |\n{rows}"
+    return f"{_HEAD}\n| file | description | status |\n| --- | --- | --- |\n{rows}"
 
 
 if __name__ == "__main__":

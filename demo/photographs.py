@@ -1,7 +1,7 @@
-"""The photographs of the demo: files that installed packages ship, with the licence that each package states for them.
+"""The demo's photographs: files that installed packages ship, with the author and licence that each package states.
 
-Nothing is downloaded. Pictures in the same folders whose documentation names no licence (``moon``, ``motorcycle``,
-``page`` and others) are left out, and so are drawings.
+The demo downloads nothing. It leaves out drawings, and pictures whose package names no licence (``moon``,
+``motorcycle``, ``page`` and others).
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ __all__ = ["PHOTOGRAPHS", "Photograph"]
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph inside an installed package: file name, folder, what it shows, author and licence."""
+    """A photograph in an installed package: file name, folder, subject, author and licence."""
 
     name: str
     folder: str
@@ -22,17 +22,17 @@ class Photograph:
 
     @property
     def path(self) -> Path:
-        """Where it is installed.
+        """Path of the installed file.
 
         Raises
         ------
         ModuleNotFoundError
-            When the package is not installed.
+            If the package is not installed.
         """
         package, _, folder = self.folder.partition("/")
-        found = importlib.util.find_spec(package)  # looks it up without importing it, which would take seconds
+        found = importlib.util.find_spec(package)  # importing the package would take seconds
         if found is None or found.origin is None:
-            raise ModuleNotFoundError(f"{package} is not installed: pip install --group demo")
+            raise ModuleNotFoundError(f"{package} is not installed. Run: pip install --group demo")
         return Path(found.origin).parent / folder / self.name
 
 

@@ -1,8 +1,8 @@
-"""What ``make demo`` runs: simquery from an evidence folder to a picture of the ranked result.
+"""Run by ``make demo``: simquery from an evidence folder to a contact sheet of the ranked pictures.
 
-Everything happens through the ``simquery`` command, as a user would give it. The server and its data are gone at the
-end, after a failure and after Ctrl-C too; what is left to look at lies in ``demo-result``. With ``SIMQUERY_URL`` set
-it is that cluster which is used, and which keeps the case.
+Every step is a ``simquery`` command that a user could type. At the end, even after a failure or Ctrl-C, the demo stops
+the server and deletes its data; the results stay in ``demo-result``. With ``SIMQUERY_URL`` set, the demo uses that
+cluster instead, and the case stays there.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _RESULT = Path("demo-result")
 _EVIDENCE = _RESULT / "evidence"
 _QUERIES = {"chelsea.png": "cosine", "coffee.png": "modified"}
-_HITS = 12
+_HITS = 24
 _TOP = 10
 _SECONDS_TO_NOTICE = 180.0
 _SECONDS_TO_END = 90.0
@@ -38,26 +38,26 @@ _INTERRUPTED = 130
 
 
 class DemoError(Exception):
-    """A step failed, or its result makes no sense."""
+    """A step failed or gave an implausible result."""
 
 
 @dataclass(frozen=True)
 class Simquery:
-    """The ``simquery`` command beside this Python, with settings of its own.
+    """The ``simquery`` command of this Python's environment, with the demo's settings.
 
-    Every command gets a session of its own, so that Ctrl-C in the terminal reaches this program alone, which then
-    ends the command in its own way, once.
+    Each command runs in its own session, so that Ctrl-C in the terminal reaches the demo alone, which then ends the
+    command exactly once.
     """
 
     settings: Mapping[str, str]
 
     def run(self, *arguments: str | Path) -> None:
-        """Run a command; what it prints is seen."""
+        """Run a command and show its output."""
         with self.started(*arguments) as process:
             _check_exit(process)
 
     def read(self, *arguments: str | Path, save: Path | None = None) -> Any:
-        """Run a command and return the JSON that it prints; ``save`` keeps that in a file as well."""
+        """Run a command and return the JSON that it prints; also write it to the file ``save``."""
         with self.started(*arguments, stdout=subprocess.PIPE, save=save) as process:
             output, _ = process.communicate()
             _check_exit(process)
@@ -69,7 +69,7 @@ class Simquery:
     def started(
         self, *arguments: str | Path, save: Path | None = None, **streams: int
     ) -> Iterator["subprocess.Popen[str]"]:
-        """Start a command, and end it at the end of the block if it still runs."""
+        """Start a command; if it still runs at the end of the block, end it."""
         words = ["simquery", *map(str, arguments)]
         print(f"$ {shlex.join(words)}" + (f" > {save}" if save else ""))
         process = subprocess.Popen(
@@ -90,7 +90,7 @@ def main() -> int:
     """Run the demo and return its exit code."""
     started = time.monotonic()
     os.chdir(_ROOT)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in step with what the commands print
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # keeps the order of our lines and the commands' output
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -100,7 +100,7 @@ def main() -> int:
             dropped = _watch(simquery, evidence)
             for photograph, distance in _QUERIES.items():
                 _query(simquery, evidence.folder / "photographs" / photograph, distance, dropped[photograph])
-            _say("What the cluster holds now")
+            _say("What the cluster holds")
             simquery.run("status")
     except DemoError as error:
         print(f"\nThe demo failed: {error}.", file=sys.stderr)
@@ -116,20 +116,20 @@ def main() -> int:
 
 
 def _make_evidence() -> Evidence:
-    _say(f"Evidence: photographs, variants of them, generated scenes, damaged files, in {_EVIDENCE}")
+    _say(f"Making the evidence in {_EVIDENCE}: photographs, variants of them, drawn scenes, damaged files")
     shutil.rmtree(_RESULT, ignore_errors=True)
     evidence = build(_EVIDENCE)
     pictures = evidence.count("indexed") + evidence.count("duplicate")
-    print(f"{pictures} pictures; SOURCES.md says which are which")
+    print(f"{pictures} pictures; SOURCES.md describes each")
     return evidence
 
 
 @contextmanager
 def _server() -> Iterator[Simquery]:
-    """Start the local node with data of its own, or use the cluster of ``SIMQUERY_URL``; stop what was started."""
+    """Start a local node with its own data and stop it at the end, or use the cluster of ``SIMQUERY_URL``."""
     is_local = not os.environ.get("SIMQUERY_URL")
     home = Path(tempfile.mkdtemp(prefix="simquery-demo-"))
-    home.chmod(0o711)  # started by root, the server runs as another user, who has to come through
+    home.chmod(0o711)  # root starts the server as another user, who must be able to enter
     simquery = Simquery(
         {
             "SIMQUERY_HOME": str(home),
@@ -138,7 +138,7 @@ def _server() -> Iterator[Simquery]:
             "SIMQUERY_HEAP": os.environ.get("SIMQUERY_HEAP") or "512m",
         }
     )
-    _say("Server" if is_local else "The cluster that SIMQUERY_URL names")
+    _say("Starting the server" if is_local else "Using the cluster that SIMQUERY_URL names")
     for name, value in simquery.settings.items():
         print(f"$ export {name}={shlex.quote(value)}")
     try:
@@ -146,9 +146,9 @@ def _server() -> Iterator[Simquery]:
         yield simquery
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C would leave the server behind
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave the server running
         if is_local:
-            _say("Stopping the server, removing its data")
+            _say("Stopping the server and deleting its data")
             simquery.run("down")
         shutil.rmtree(home)
 
@@ -157,7 +157,7 @@ def _index(simquery: Simquery, evidence: Evidence) -> None:
     _say("Indexing")
     counts = simquery.read("index", evidence.folder, "--json")
     print(", ".join(f"{value} {name}" for name, value in counts.items()))
-    # A cluster that has seen another demo knows these contents from there: they count as duplicates.
+    # A cluster that has seen another demo already holds these contents, and counts them as duplicates.
     pictures = evidence.count("indexed") + evidence.count("duplicate")
     _check(counts["indexed"] + counts["duplicate"] == pictures, f"{pictures} pictures should have been indexed")
     _check(counts["duplicate"] >= evidence.count("duplicate"), "the copy was not recognised as a duplicate")
@@ -166,15 +166,15 @@ def _index(simquery: Simquery, evidence: Evidence) -> None:
 
 
 def _watch(simquery: Simquery, evidence: Evidence) -> dict[str, Path]:
-    """Drop a new variant of each query's photograph in while ``watch`` runs, and return their paths."""
-    _say("Watching: what comes in from now on is indexed as it comes")
+    """Drop a new variant of each query's photograph into the folder while ``watch`` runs; return their paths."""
+    _say("Watching: new pictures are indexed as they appear")
     with simquery.started("watch", evidence.folder, stderr=subprocess.PIPE) as process:
         lines = _lines(process.stderr)
         known = _indexed(_wait_for(lines, lambda line: "Watching" in line))
         dropped = {}
         for photograph in _QUERIES:
             dropped[photograph] = drop(evidence.folder / "dropped", photograph)
-            print(f"(dropped in: {dropped[photograph]})")
+            print(f"(dropped {dropped[photograph]} into the folder)")
         _wait_for(lines, lambda line: _indexed(line) >= known + len(dropped))
         process.send_signal(signal.SIGTERM)
         _wait_for(lines, lambda line: " in " in line)
@@ -185,7 +185,7 @@ def _watch(simquery: Simquery, evidence: Evidence) -> dict[str, Path]:
 
 def _query(simquery: Simquery, photograph: Path, distance: str, dropped: Path) -> None:
     name = f"{photograph.stem}-{distance}"
-    _say(f"Pictures like {photograph.name}, by {distance} distance")
+    _say(f"Pictures similar to {photograph.name}, by {distance} distance")
     query = ("query", photograph, "--distance", distance, "-k", str(_HITS))
     simquery.run(*query, "--sheet", _RESULT / f"{name}.png")
     hits = simquery.read(*query, "--json", save=_RESULT / f"{name}.json")["hits"]
@@ -194,14 +194,14 @@ def _query(simquery: Simquery, photograph: Path, distance: str, dropped: Path) -
     own = [hit for hit in hits[:_TOP] if hit["sha256"] != content and shows(Path(hit["paths"][0])) == photograph.stem]
     print(f"{len(own)} of the first {_TOP} are variants of {photograph.name}")
     _check(hits[0]["sha256"] == content, f"{photograph.name} is not the most similar to itself")
-    _check(len(own) > _TOP / 2, "most of the first hits are other pictures")
+    _check(len(own) > _TOP / 2, "most of the first hits show something else")
     found = [hit for hit in hits if hit["sha256"] == _sha256(dropped)]
     _check(bool(found) and str(dropped.absolute()) in found[0]["paths"], f"{dropped} was not found")
-    print(f"{dropped.name}, dropped in a moment ago, has rank {found[0]['rank']}")
+    print(f"{dropped.name}, which watch has just indexed, has rank {found[0]['rank']}")
 
 
 def _lines(stream: IO[str] | None) -> "queue.SimpleQueue[str | None]":
-    """Print the lines of a stream as they come, and queue them; None is its end."""
+    """Print and queue the lines of a stream as they arrive; None marks its end."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def follow() -> None:
@@ -215,7 +215,7 @@ def _lines(stream: IO[str] | None) -> "queue.SimpleQueue[str | None]":
 
 
 def _wait_for(lines: "queue.SimpleQueue[str | None]", wanted: Callable[[str], bool]) -> str:
-    """Take lines until the wanted one has come, and return it."""
+    """Take lines up to the wanted one, and return that."""
     latest = time.monotonic() + _SECONDS_TO_NOTICE
     while True:
         try:
@@ -229,7 +229,7 @@ def _wait_for(lines: "queue.SimpleQueue[str | None]", wanted: Callable[[str], bo
 
 
 def _indexed(line: str) -> int:
-    """How many pictures a line of ``watch`` says are in the case now; 0 when it speaks of something else."""
+    """Return the number of pictures in the case that a line of ``watch`` reports; 0 if it reports none."""
     found = re.match(r"([\d,]+) indexed, ([\d,]+) duplicate", line)
     return sum(int(count.replace(",", "")) for count in found.groups()) if found else 0
 
@@ -240,7 +240,7 @@ def _check_exit(process: "subprocess.Popen[str]") -> None:
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """End a command that still runs: politely, and then not."""
+    """End a command that still runs: interrupt it, and kill it if that does not help."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Scenes drawn from nothing but numbers, for the pile that investigators have to look through."""
+"""Scenes drawn from random numbers: the bulk of the collection that an investigator would have to look through."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What happens to a photograph on its way through phones, chats and disks: twelve kinds of variants, and one more."""
+"""What happens to a photograph on its way through phones, chats and disks: twelve kinds of variants, and a late one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +18,12 @@ class Variant:
 
     Attributes
     ----------
-    name, words
-        For the file's name, and for people.
+    name
+        Part of the file's name.
+    words
+        Description for readers.
     change
-        Makes it of an RGB picture; a generator decides by how much.
+        Function that makes the variant from an RGB picture; a random generator decides how strong the change is.
     suffix, options
         File format, and options of Pillow's encoder.
     """
@@ -52,7 +54,7 @@ def _turned(picture: Image.Image, _: np.random.Generator) -> Image.Image:
 
 
 def _tilted(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    # Cropped, so that no black corners give it away.
+    # Cropped, because black corners would give the rotation away.
     angle = rng.uniform(6, 12) * rng.choice((-1, 1))
     return _crop(picture.rotate(angle, Image.Resampling.BICUBIC), 0.75)
 
@@ -82,7 +84,7 @@ def _perspective(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _seen_askew(picture: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
-    """Draw the quadrilateral between four points near the corners as the whole picture."""
+    """Stretch the quadrilateral between four points near the corners to the whole picture."""
     corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0)], dtype=float)
     inwards = np.sign(0.5 - corners) * rng.uniform(0, strength, corners.shape)
     quad = (corners + inwards) * picture.size

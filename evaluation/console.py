@@ -1,20 +1,61 @@
-"""Results as tables for people."""
+"""What an evaluation found, for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from simquery.evaluation.conclusions import main_measure
+from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.harness import Results
-from simquery.evaluation.tables import ClassRow, Summary, number
+from simquery.evaluation.session import Outcome
+from simquery.evaluation.tables import ClassRow, Summary, combined, number
 from simquery.evaluation.times import Timing, mean_times
 
-__all__ = ["class_rows", "several_table", "summary_table", "timing_table"]
+__all__ = ["class_rows", "notes", "printed", "several_table", "summary_table", "timing_table"]
+
+_SHOWN = 5
+
+
+def printed(outcome: Outcome, *, per_class: bool) -> Iterator[Table | Text]:
+    """Tables and conclusions of an evaluation, in the order in which they are printed."""
+    results = outcome.results
+    yield summary_table(results, outcome.summaries, f"{results.dataset.name}, run {outcome.manifest['run']}")
+    if any(not condition.single for condition in results.values):
+        yield several_table(outcome.summaries, str(main_measure(results)))
+    if per_class:
+        for _, rows in groupby(outcome.classes, lambda row: row.measure):
+            yield class_rows(list(rows))
+    if outcome.timings:
+        yield timing_table(outcome.timings)
+    for conclusion in outcome.conclusions:
+        yield Text(f"{conclusion.title}. {' '.join(conclusion.sentences)}")
+
+
+def notes(dataset: Dataset) -> Iterator[str]:
+    """Sentences about what was left out of a data set, and about what distorts its measures."""
+    for omission in dataset.omissions[:_SHOWN]:
+        yield f"Left out: {omission.path}: {omission.reason}."
+    if len(dataset.omissions) > _SHOWN:
+        yield f"Left out: {len(dataset.omissions) - _SHOWN:,} more; the manifest lists all of them."
+    for picture in dataset.shared[:_SHOWN]:
+        yield f"In several classes, which distorts the measures: {', '.join(picture.paths)}."
+    if len(dataset.shared) > _SHOWN:
+        yield f"In several classes: {len(dataset.shared) - _SHOWN:,} more; the manifest lists all of them."
+    lonely = [label for label, rows in dataset.members.items() if len(rows) == 1 and label not in dataset.distractors]
+    if lonely:
+        yield (
+            "Classes of a single picture give no reference, because nothing would be left to find:"
+            f" {', '.join(lonely)}."
+        )
 
 
 def summary_table(results: Results, summaries: Sequence[Summary], title: str) -> Table:
     """Networks × distances down, the mean of each measure across; the best of each measure in bold."""
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left", caption_justify="left")
     table.add_column("model")
     table.add_column("distance")
     for measure in results.measures:
@@ -30,7 +71,7 @@ def summary_table(results: Results, summaries: Sequence[Summary], title: str) ->
             if each.condition == condition:
                 text = number(each.mean)
                 cells.append(f"[bold]{text}[/bold]" if each.mean == winners[each.measure] else text)
-        table.add_row(condition.model, condition.distance, *cells)
+        table.add_row(escape(condition.model), escape(condition.distance), *cells)
     first = [each for each in singles if each.condition == results.singles[0]]
     table.add_section()
     table.add_row("best possible", "", *(number(each.best) for each in first))
@@ -43,7 +84,7 @@ def summary_table(results: Results, summaries: Sequence[Summary], title: str) ->
 
 
 def several_table(summaries: Sequence[Summary], measure: str) -> Table:
-    """What several references, and augmented ones, give: one measure, networks × distances down."""
+    """One measure with several and with augmented references, networks × distances down."""
     kinds = dict.fromkeys(
         (each.condition.references, each.condition.combine, each.condition.augment)
         for each in summaries
@@ -66,7 +107,7 @@ def several_table(summaries: Sequence[Summary], measure: str) -> Table:
                 and (condition.references, condition.combine, condition.augment) == (references, combine, augment)
             ]
             cells.append(number(found[0]) if found else "")
-        table.add_row(model, distance, *cells)
+        table.add_row(escape(model), escape(distance), *cells)
     return table
 
 
@@ -77,16 +118,8 @@ def class_rows(rows: Sequence[ClassRow]) -> Table:
     table.add_column(rows[0].measure, justify="right")
     table.add_column("by", overflow="fold")
     for row in rows:
-        table.add_row(row.label, _range(row), combined(row))
+        table.add_row(escape(row.label), _range(row), escape(combined(row)))
     return table
-
-
-def combined(row: ClassRow) -> str:
-    """Networks with their distances, as in tables 4.1 to 4.4 of the thesis."""
-    networks: dict[str, list[str]] = {}
-    for model, distance in row.combinations:
-        networks.setdefault(model, []).append(distance)
-    return "; ".join(f"{model}: {', '.join(distances)}" for model, distances in networks.items())
 
 
 def timing_table(timings: Sequence[Timing]) -> Table:

@@ -1,13 +1,14 @@
 """Data sets of classes: which picture belongs to which class, and what was left out and why.
 
 A data set is a folder with one folder for each class, or a CSV file with the columns ``path`` and ``class`` (paths are
-relative to the file's folder). A picture is its content, as in a case: the same content at two paths is one picture;
-in two classes it belongs to both, and is reported, for it distorts the measures.
+relative to the file's folder). A picture is its content, as in a case: the same content at two paths is one picture.
+A picture in two classes belongs to both and is reported, because it distorts the measures.
 """
 
 import csv
 import dataclasses
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from simquery.errors import DatasetError
 from simquery.indexer import check_folder, scan
 from simquery.paths import display_path
-from simquery.pictures.files import open_evidence, sha256_of
+from simquery.pictures.files import EMPTY, open_evidence, sha256_of, unread_reason
 
 __all__ = ["Dataset", "LabelledPicture", "Omission", "read_dataset"]
 
@@ -29,7 +30,7 @@ _LEAST_CLASSES = 2
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A content: its SHA-256 (hex), one file that holds it, all paths with it in the data set, all its classes."""
+    """A content: its SHA-256 (hex), a file that holds it, all its paths in the data set, all its classes."""
 
     sha256: str
     file: Path
@@ -39,7 +40,7 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class Omission:
-    """What is no part of the evaluation, and why."""
+    """A path that takes no part in the evaluation, and why."""
 
     path: str
     reason: str
@@ -52,11 +53,11 @@ class Dataset:
     Attributes
     ----------
     name
-        Of the folder or file it was read from.
+        Name of the folder or file it was read from.
     pictures
-        Each content once.
+        The pictures, each content once.
     distractors
-        Classes that no reference is drawn from, like "others" in FIRE (thesis, section 3.2.4).
+        Classes to draw no references from, like "others" in FIRE (thesis, section 3.2.4).
     omissions
         What was left out.
     """
@@ -82,7 +83,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of all that measures depend on: contents, classes, distractors."""
+        """SHA-256 (hex) of what measures depend on: contents, classes, distractors."""
         digest = hashlib.sha256()
         for picture in self.pictures:
             digest.update("\0".join([picture.sha256, *picture.labels, "\n"]).encode())
@@ -90,7 +91,7 @@ class Dataset:
         return digest.hexdigest()
 
     def without(self, reasons: Mapping[str, str]) -> "Dataset":
-        """Leave out the pictures with some contents, each with its reason."""
+        """Leave out pictures by their SHA-256, each with its reason."""
         omitted = [
             Omission(path, reasons[picture.sha256])
             for picture in self.pictures
@@ -103,20 +104,20 @@ class Dataset:
         )
 
     def checked(self) -> "Dataset":
-        """Return the data set itself, if measures can be computed from it.
+        """Return the data set itself if measures can be computed from it.
 
         Raises
         ------
         DatasetError
-            When it has fewer than two classes, a distractor class that is not there, or no class with two pictures.
+            When it has fewer than two classes, no class with two pictures, or not the distractor class that was named.
         """
         unknown = sorted(self.distractors - set(self.members))
         if unknown:
             raise DatasetError(f"'{self.name}' has no class '{unknown[0]}'. It has: {', '.join(self.members)}.")
         if len(self.members) < _LEAST_CLASSES:
             raise DatasetError(
-                f"'{self.name}' holds pictures of {len(self.members)} class(es): at least two are needed, for among"
-                " pictures of one class every ranking is perfect."
+                f"'{self.name}' holds pictures of {len(self.members)} class(es): at least two are needed, because every"
+                " ranking of pictures of one class is perfect."
             )
         if not any(len(rows) > 1 for label, rows in self.members.items() if label not in self.distractors):
             raise DatasetError(f"No class of '{self.name}' has two pictures: one to search by and one to be found.")
@@ -126,14 +127,14 @@ class Dataset:
 def read_dataset(
     path: Path, distractors: Collection[str] = (), progress: Callable[[int], None] = lambda _: None
 ) -> Dataset:
-    """Read and hash a data set; whether the files are pictures shows when they are embedded.
+    """Read and hash a data set; files that are not pictures are only noticed when they are embedded.
 
     Parameters
     ----------
     path
         A folder of class folders, or a CSV file.
     distractors
-        Names of classes that no reference is drawn from.
+        Names of classes to draw no references from.
     progress
         Called with the number of files read so far.
 
@@ -142,7 +143,7 @@ def read_dataset(
     FolderError
         When the folder cannot be read.
     DatasetError
-        When the file is no such CSV, or there is nothing to evaluate.
+        When the file is not such a CSV file, or there is nothing to evaluate.
     """
     entries = _csv_entries(path) if path.is_file() else _folder_entries(check_folder(path))
     found: defaultdict[str, dict[str, tuple[Path, str]]] = defaultdict(dict)
@@ -156,9 +157,12 @@ def read_dataset(
         file, shown, label = entry
         try:
             with open_evidence(file) as opened:
-                content = sha256_of(opened)
+                size, content = os.fstat(opened.fileno()).st_size, sha256_of(opened)
         except OSError as error:
-            omissions.append(Omission(shown, f"cannot be read: {error.strerror or error}"))
+            omissions.append(Omission(shown, unread_reason(error)))
+            continue
+        if not size:
+            omissions.append(Omission(shown, EMPTY))
             continue
         found[content][shown] = (file, label)
         labels[content].add(label)

@@ -1,4 +1,4 @@
-"""Measures and times as documents for Kibana: written again, the same run replaces its own."""
+"""Measures and times as documents for Kibana; storing the same run again replaces its documents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,11 +15,28 @@ __all__ = ["measure_documents", "store", "timing_documents"]
 
 
 _POINTS = range(4, len(CURVE), 5)
-"""The points of a curve that Kibana shows: every twentieth of the relevant pictures."""
+"""The points of a curve that Kibana shows, at every twentieth of the relevant pictures."""
 
 
-def store(client: Elasticsearch, results: Results, timings: Sequence[Timing], manifest: Mapping[str, Any]) -> int:
-    """Write all measures and times of a run into ``simquery-measures`` and ``simquery-timings``.
+def store(
+    client: Elasticsearch,
+    results: Results,
+    timings: Sequence[Timing],
+    manifest: Mapping[str, Any],
+    *,
+    singles: bool = False,
+) -> int:
+    """Write measures and times of a run into ``simquery-measures`` and ``simquery-timings``.
+
+    Parameters
+    ----------
+    client
+        Connection to the cluster.
+    results, timings, manifest
+        The run.
+    singles
+        Whether to store the value of every reference under every condition. Without it, only conditions with one
+        plain reference are stored value by value, because Kibana draws their distribution; all others as means.
 
     Returns
     -------
@@ -29,7 +46,7 @@ def store(client: Elasticsearch, results: Results, timings: Sequence[Timing], ma
     install_templates(client)
     count = 0
     for index, documents in (
-        (open_measures_index(client), measure_documents(results, manifest)),
+        (open_measures_index(client), measure_documents(results, manifest, singles=singles)),
         (open_timings_index(client), timing_documents(timings, manifest)),
     ):
         actions = ({"_index": index, "_id": name, **document} for name, document in documents)
@@ -38,27 +55,36 @@ def store(client: Elasticsearch, results: Results, timings: Sequence[Timing], ma
     return count
 
 
-def measure_documents(results: Results, manifest: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One document for each reference × network × distance × measure, with its id, then the mean curves.
+def measure_documents(
+    results: Results, manifest: Mapping[str, Any], *, singles: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measures as documents with their ids: single values, means, then the mean curves.
 
-    A point of a curve is ``curve@q``: the mean over the references of what has to be looked at until the share q of the
-    relevant pictures is found. It belongs to no reference and no class.
+    A single value belongs to a reference and its class. A mean, over all references, belongs to neither; nor does a
+    point of a curve, ``curve@q``: the mean share of pictures to look at until the share q of the relevant ones is
+    found. A condition has single values or a mean, never both, so that averages in Kibana count nothing twice.
+
+    Parameters
+    ----------
+    results, manifest
+        The run.
+    singles
+        Whether every condition has single values; else only those with one plain reference do.
     """
     for condition, values in results.values.items():
         facts = _facts(manifest, condition)
-        for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
-            query, measure = results.queries[row], str(results.measures[column])
-            reference = results.dataset.pictures[query.reference].sha256
-            yield (
-                _id(manifest, condition, reference, measure),
-                facts
-                | {
-                    "measure": measure,
-                    "value": float(values[row, column]),
-                    "label": query.label,
-                    "reference": reference,
-                },
-            )
+        if singles or condition.single:
+            for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+                query, measure = results.queries[row], str(results.measures[column])
+                reference = results.dataset.pictures[query.reference].sha256
+                own = {"measure": measure, "value": float(values[row, column])}
+                yield (
+                    _id(manifest, condition, reference, measure),
+                    facts | own | {"label": query.label, "reference": reference},
+                )
+        elif np.isfinite(values).any():
+            for measure, mean in zip(map(str, results.measures), np.nanmean(values, axis=0).tolist(), strict=True):
+                yield _id(manifest, condition, measure), facts | {"measure": measure, "value": mean}
 
     for condition, curves in results.curves.items():
         facts = _facts(manifest, condition)

@@ -1,10 +1,11 @@
-"""Feature vectors of a data set under a model: from the case that holds them, the cache, or the network."""
+"""Feature vectors of a data set under a model: from the case, from the cache, or from the network."""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 
 from simquery.cluster.vectors import unpack
 from simquery.embedders import Embedder, Features, Pixels, is_usable
+from simquery.embedders.backend import has_gpu
 from simquery.errors import CaseError, PictureError
 from simquery.evaluation.dataset import Dataset, LabelledPicture
 from simquery.mappings import embedding_facts, images_index
-from simquery.pictures.decoding import decode
-from simquery.pictures.files import open_evidence, sha256_of
+from simquery.pictures.decoders import shared_decoders
+from simquery.pictures.files import CHANGED, FileState, open_evidence, sha256_of, unread_reason
 
 __all__ = [
     "CaseVectors",
     "Embedded",
+    "Inference",
     "VectorCache",
     "embed_dataset",
     "embed_in_batches",
@@ -32,6 +35,41 @@ __all__ = [
 _CHUNK = 256
 _BATCH = 32
 _PAGE = 500
+_ENGINES = ("tensorflow", "openvino")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What computes vectors: two engines, versions, precisions or devices give other last digits.
+
+    Attributes
+    ----------
+    engine
+        ``tensorflow``, ``openvino``, or ``own`` for a lab's own embedder, whose fingerprint has to say the rest.
+    version
+        Of the engine.
+    precision
+        Of its arithmetic: ``float32`` or ``mixed_float16``.
+    device
+        ``CPU`` or ``GPU``.
+    """
+
+    engine: str
+    version: str = ""
+    precision: str = ""
+    device: str = ""
+
+    @classmethod
+    def of(cls, embedder: Embedder) -> "Inference":
+        """How an embedder computes its vectors."""
+        engine, _, precision = getattr(embedder, "inference", "own").partition(" ")
+        if engine not in _ENGINES:
+            return cls("own")
+        device = "GPU" if engine == "tensorflow" and has_gpu() else "CPU"
+        return cls(engine, import_module(engine).__version__, precision or "float32", device)
+
+    def __str__(self) -> str:
+        return "-".join(part for part in (self.engine, self.version, self.precision, self.device) if part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,28 +79,35 @@ class Embedded:
     Attributes
     ----------
     model, fingerprint
-        Of the embedder; vectors of two fingerprints do not compare.
+        Of the embedder; vectors of two fingerprints cannot be compared.
     vectors : float32, shape (n, dims)
         In the order of the data set's pictures; zero where there is none.
     reasons
         Why a picture has no vector, by SHA-256.
+    inference
+        What computed the vectors; None: the case holds them all, and does not say.
+    from_case
+        How many vectors the case held.
     """
 
     model: str
     fingerprint: str
     vectors: Features
     reasons: Mapping[str, str]
+    inference: Inference | None
+    from_case: int
 
 
 class VectorCache:
-    """Feature vectors on disk by content, one folder for each embedder fingerprint.
+    """Feature vectors on disk by content, one folder for each fingerprint and way to compute them.
 
-    Each file holds the vectors of some contents and is written whole or not at all; an interrupted run finds what it
+    Each file holds the vectors of some contents and is written whole or not at all. An interrupted run finds what it
     has done so far, and several runs may write at the same time. The folder can be deleted at any time.
     """
 
     def __init__(self, folder: Path, embedder: Embedder) -> None:
-        self._folder = folder / "embeddings" / f"{embedder.name}-{embedder.fingerprint[:16]}"
+        inference = Inference.of(embedder)
+        self._folder = folder / "embeddings" / f"{embedder.name}-{embedder.fingerprint[:16]}-{inference}"
         self._dims = embedder.dims
 
     def fill(self, contents: Sequence[str], vectors: Features) -> NDArray[np.bool_]:
@@ -91,7 +136,7 @@ class VectorCache:
 
 
 class CaseVectors:
-    """Feature vectors that a case holds already.
+    """Feature vectors that a case already holds.
 
     Raises
     ------
@@ -135,7 +180,7 @@ def embed_dataset(
 ) -> Embedded:
     """Vectors of all pictures of a data set under one model.
 
-    The network is built only where the case lacks a picture.
+    The network is built only when the case lacks a picture.
 
     Parameters
     ----------
@@ -148,9 +193,9 @@ def embed_dataset(
     cache
         Folder of the cache.
     client, case
-        Case to take vectors from; without a client, or where the case has other weights, the cache alone is used.
+        Case to take vectors from; without a client, or when the case has other weights, only the cache is used.
     progress
-        Called with the number of pictures that have been dealt with.
+        Called with the number of pictures done so far.
     """
     contents = [picture.sha256 for picture in dataset.pictures]
     stored = _case_vectors(client, case, model)
@@ -159,7 +204,7 @@ def embed_dataset(
         filled = stored.fill(contents, vectors)
         if filled.all():
             progress(len(contents))
-            return Embedded(model, stored.fingerprint, vectors, {})
+            return Embedded(model, stored.fingerprint, vectors, {}, None, len(contents))
     embedder = build()
     if stored is None or stored.fingerprint != embedder.fingerprint:
         vectors = np.zeros((len(contents), embedder.dims), dtype=np.float32)
@@ -169,7 +214,7 @@ def embed_dataset(
     own = np.zeros((len(missing), embedder.dims), dtype=np.float32)
     reasons = embed_pictures([dataset.pictures[row] for row in missing], embedder, store, own, progress)
     vectors[missing] = own
-    return Embedded(model, embedder.fingerprint, vectors, reasons)
+    return Embedded(model, embedder.fingerprint, vectors, reasons, Inference.of(embedder), len(contents) - len(missing))
 
 
 def embed_pictures(
@@ -195,34 +240,34 @@ def embed_pictures(
         for start in range(0, len(missing), _CHUNK):
             rows = missing[start : start + _CHUNK]
             decoded = list(pool.map(lambda row: _read(pictures[row], embedder.input_size), rows))
-            good = [(row, pixels) for row, pixels in zip(rows, decoded, strict=True) if not isinstance(pixels, str)]
-            reasons |= {
-                pictures[row].sha256: reason
-                for row, reason in zip(rows, decoded, strict=True)
-                if isinstance(reason, str)
-            }
-            for (row, _), vector in zip(good, embed_in_batches([pixels for _, pixels in good], embedder), strict=True):
+            read = dict(zip(rows.tolist(), decoded, strict=True))
+            reasons |= {pictures[row].sha256: why for row, why in read.items() if isinstance(why, str)}
+            good = {row: pixels for row, pixels in read.items() if not isinstance(pixels, str)}
+            done += len(read) - len(good)
+            for row, vector in zip(good, embed_in_batches(list(good.values()), embedder), strict=True):
                 if is_usable(vector):
                     vectors[row] = vector
                     filled[row] = True
                 else:
                     reasons[pictures[row].sha256] = f"model '{embedder.name}' finds nothing in it"
-            kept = [row for row in rows if filled[row]]
+                done += 1
+                progress(done)
+            kept = [row for row in read if filled[row]]
             cache.store([pictures[row].sha256 for row in kept], vectors[kept])
-            done += len(rows)
             progress(done)
     return reasons
 
 
-def unreadable(dataset: Dataset) -> dict[str, str]:
+def unreadable(dataset: Dataset, progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
     """Why some pictures of a data set cannot be read, by SHA-256; every file is decoded."""
+    reasons = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(lambda picture: _read(picture, (1, 1)), dataset.pictures))
-    return {
-        picture.sha256: reason
-        for picture, reason in zip(dataset.pictures, read, strict=True)
-        if isinstance(reason, str)
-    }
+        read = pool.map(lambda picture: _read(picture, (1, 1)), dataset.pictures)
+        for count, (picture, reason) in enumerate(zip(dataset.pictures, read, strict=True), start=1):
+            progress(count)
+            if isinstance(reason, str):
+                reasons[picture.sha256] = reason
+    return reasons
 
 
 def embed_in_batches(pixels: Sequence[Pixels], embedder: Embedder) -> Iterator[NDArray[np.float32]]:
@@ -232,16 +277,18 @@ def embed_in_batches(pixels: Sequence[Pixels], embedder: Embedder) -> Iterator[N
 
 
 def _read(picture: LabelledPicture, size: tuple[int, int]) -> Pixels | str:
+    """Pixels of a picture, or why there are none; evidence is decoded in a process of its own."""
+    pixels = np.empty((*size, 3), dtype=np.uint8)
     try:
         with open_evidence(picture.file) as file:
+            status = os.fstat(file.fileno())
             if sha256_of(file) != picture.sha256:
-                return "changed while it was read"
-            _, (pixels,) = decode(file, [size])
-            return pixels
-    except PictureError as error:
-        return str(error)
+                return CHANGED
     except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+        return unread_reason(error)
+    state = FileState(status.st_size, status.st_mtime_ns)
+    decoded = shared_decoders().decode(picture.file, [pixels], state=state)
+    return str(decoded) if isinstance(decoded, PictureError) else pixels
 
 
 def _case_vectors(client: Elasticsearch | None, case: str, model: str) -> CaseVectors | None:

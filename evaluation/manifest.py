@@ -1,4 +1,4 @@
-"""Everything that determines the figures of a run, and the run's name made of it."""
+"""Everything that determines the figures of a run, and the run's name, which is its digest."""
 
 import hashlib
 import json
@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from simquery import __version__
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.measures import Measure
 from simquery.evaluation.topics import Topic
+from simquery.version import __version__
 
 __all__ = ["make_manifest"]
 
@@ -24,21 +24,22 @@ def make_manifest(
     *,
     measures: Sequence[Measure],
     distances: Sequence[str],
-    fingerprints: Mapping[str, str],
+    networks: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Manifest of a run, to be written as JSON.
 
-    ``determined_by`` holds all that the measures follow from: data, weights, versions, settings, seed, references. The
-    run's name is its SHA-256, so the same manifest has the same name and gives the same figures. Times are measured
-    and differ.
+    ``determined_by`` holds everything that the measures follow from: data, weights, vectors, versions, settings, seed,
+    references. The run's name is the start of its SHA-256, so runs of one name have the same figures. Times are
+    measured; they differ.
 
     Parameters
     ----------
     dataset, queries, measures, distances
         What is judged, and how.
-    fingerprints
-        Of the embedders, by model.
+    networks
+        By model: ``fingerprint`` of the embedder, ``inference`` (what computed the vectors, and how many of
+        them a case already held) and ``vectors``, the SHA-256 of all vectors that were ranked.
     protocol
         Further settings: seed, number of references, augmentations.
     """
@@ -46,7 +47,9 @@ def make_manifest(
         "simquery": __version__,
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "data": dataset.fingerprint,
-        "models": dict(fingerprints),
+        "models": {model: facts["fingerprint"] for model, facts in networks.items()},
+        "inference": {model: facts["inference"] for model, facts in networks.items()},
+        "vectors": {model: facts["vectors"] for model, facts in networks.items()},
         "distances": list(distances),
         "measures": [str(measure) for measure in measures],
         "protocol": dict(protocol),

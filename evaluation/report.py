@@ -10,10 +10,9 @@ from typing import Any
 
 from simquery.errors import SettingsError
 from simquery.evaluation.conclusions import Conclusion
-from simquery.evaluation.console import combined
 from simquery.evaluation.figures import Drawn
 from simquery.evaluation.harness import Results
-from simquery.evaluation.tables import TOLERANCE, ClassRow, Summary, number
+from simquery.evaluation.tables import TOLERANCE, ClassRow, Summary, combined, number
 from simquery.evaluation.times import Timing, mean_times
 
 __all__ = ["check_folder_is_new", "free_folder", "report_page", "write_report"]

@@ -1,55 +1,86 @@
-"""One run: a data set through the whole protocol, network by network."""
+"""The protocol applied to a data set, network by network, or to rankings that another tool made."""
 
+import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 from elasticsearch import Elasticsearch
 
 from simquery.distances import find_distance
-from simquery.embedders import Embedder, Features, build_embedder
+from simquery.embedders import Embedder, Features, build_embedder, check_model_name
 from simquery.errors import SchemaError
-from simquery.evaluation.augmented import AUGMENTATIONS, embed_augmented
+from simquery.evaluation.augmented import embed_augmented
 from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.embeddings import Embedded, VectorCache, embed_dataset, unreadable
 from simquery.evaluation.harness import Judge, Ranked, Results, check_measures, first_pictures, rank_all
 from simquery.evaluation.manifest import make_manifest
-from simquery.evaluation.measures import DEFAULT_MEASURES, Measure
+from simquery.evaluation.measures import DEFAULT_MEASURES, Measure, parse_measures
 from simquery.evaluation.topics import Topic, draw_topics
 from simquery.evaluation.trec import read_run
+from simquery.pictures.augmentation import AUGMENTATIONS
 from simquery.pictures.files import sha256_of
 from simquery.settings import Settings
 
-__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "evaluate", "judge_run"]
+__all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "ProtocolOptions", "judge_networks", "judge_run"]
 
 THESIS_DISTANCES = ("cosine", "euclidean", "manhattan", "modified")
-"""Those that are compared unless others are asked for (thesis, table 3.1)."""
+"""The distances compared by default (thesis, table 3.1)."""
+
+_ROWS = 1024
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the name of the step, how many of its items are done, and how many there are (0: unknown)."""
+
+
+class ProtocolOptions(TypedDict, total=False):
+    """What an evaluation tries, by names as users write them.
+
+    Attributes
+    ----------
+    models
+        Networks; default: the model of the settings.
+    layers
+        Further layers at which to cut every network.
+    distances
+        Also short names such as ``l2``; default: `THESIS_DISTANCES`.
+    measures
+        Such as ``P@50``; default: those of `DEFAULT_MEASURES` that the data set is large enough for.
+    references, seed, several, augment
+        As in `Protocol`.
+    """
+
+    models: Sequence[str]
+    layers: Sequence[str]
+    distances: Sequence[str]
+    measures: Sequence[str]
+    references: int
+    seed: int
+    several: int
+    augment: bool
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is tried.
+    """What an evaluation tries.
 
     Attributes
     ----------
     models, distances
-        Names; every network with every distance.
+        Registered names; every network is tried with every distance.
     measures
-        None: `DEFAULT_MEASURES`, without those that look at more pictures than there are.
+        None: all of `DEFAULT_MEASURES` that the data set is large enough for.
     references
-        How many, at most.
+        How many references to draw at most.
     seed
-        Of the draw of references, of resampling and of tests.
+        Random seed of the draw of references, the resampling and the tests.
     several
-        Up to how many references make one query; 1: no such experiment.
+        The most references that one query combines; 1 leaves these experiments out.
     augment
-        Whether references are augmented as well.
+        Whether to also query with augmented references.
     """
 
     models: tuple[str, ...]
@@ -60,16 +91,40 @@ class Protocol:
     several: int = 5
     augment: bool = True
 
+    @classmethod
+    def named(cls, settings: Settings, **options: Unpack[ProtocolOptions]) -> Self:
+        """Make a protocol from names as users write them; see `ProtocolOptions`.
+
+        Raises
+        ------
+        UnknownModelError, QueryError, SettingsError
+            When there is no model, distance or measure of that name.
+        """
+        numbers: dict[str, Any] = dict(options)
+        named = {name: numbers.pop(name, ()) for name in ("models", "layers", "distances", "measures")}
+        whole = [check_model_name(name, settings) for name in named["models"] or [settings.model]]
+        cut = [
+            check_model_name(f"{name.partition('@')[0]}@{layer}", settings)
+            for name in whole
+            for layer in named["layers"]
+        ]
+        return cls(
+            models=tuple(dict.fromkeys([*whole, *cut])),
+            distances=tuple(dict.fromkeys(find_distance(name).name for name in named["distances"] or THESIS_DISTANCES)),
+            measures=parse_measures(named["measures"]) or None,
+            **numbers,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Results and manifest of a run."""
+    """The results of a run and its manifest."""
 
     results: Results
     manifest: dict[str, Any]
 
 
-def evaluate(
+def judge_networks(
     dataset: Dataset,
     protocol: Protocol,
     settings: Settings,
@@ -77,28 +132,28 @@ def evaluate(
     client: Elasticsearch | None = None,
     progress: Progress = lambda *_: None,
     each: Callable[[Dataset, Ranked], None] = lambda *_: None,
-    each_model: Callable[[str, str, Dataset, Features], None] = lambda *_: None,
+    each_model: Callable[[str, Dataset, Features], None] = lambda *_: None,
 ) -> Evaluation:
     """Embed a data set with every model, draw references, rank, judge.
 
-    A picture that one model cannot use is left out for all: their figures are of the same pictures.
+    A picture that one model cannot use is left out for all models, so that their figures are about the same pictures.
 
     Parameters
     ----------
     dataset
-        As read.
+        The data set, as it was read.
     protocol
         What to try.
     settings
-        Where weights, cache and case are.
+        Where to find weights, the cache and the case.
     client
-        Cluster whose case may hold vectors already.
+        Cluster whose case may already hold vectors.
     progress
-        Told how far it is.
+        Called as the run advances.
     each
-        Called with the data set as judged and every ranking, before the next one.
+        Called with the judged data set and each ranking before the next one is made.
     each_model
-        Called with each model's name and fingerprint, the data set as judged, and its vectors, float32 (n, dims).
+        Called with each model's name, the judged data set, and its vectors, float32 (n, dims).
 
     Raises
     ------
@@ -107,40 +162,42 @@ def evaluate(
     SettingsError
         When a measure looks at more pictures than there are.
     """
-    _measures(protocol, dataset.checked())  # what can be refused is refused before anything is embedded
+    _measures(protocol, dataset.checked())  # refuse before anything is embedded
     settings.cache.mkdir(parents=True, exist_ok=True)
-    # All networks' vectors together may be larger than memory: they wait on disk, and not where disk is memory.
+    # The vectors of all networks may not fit in memory together: keep them on disk, in the cache (/tmp may be memory).
     with tempfile.TemporaryDirectory(prefix="evaluation-", dir=settings.cache) as scratch:
-        stored: dict[str, tuple[str, Path, Mapping[str, str]]] = {}
-        for model in protocol.models:
-            embedded = _embed(dataset, model, settings, client, progress)
-            file = Path(scratch) / f"{len(stored)}.npy"
-            np.save(file, embedded.vectors)
-            stored[model] = (embedded.fingerprint, file, embedded.reasons)
-        reasons = {content: why for _, _, found in stored.values() for content, why in found.items()}
+        embedded: dict[str, Embedded] = {}
+        for number, model in enumerate(protocol.models):
+            found = _embed(dataset, model, settings, client, progress)
+            file = Path(scratch) / f"{number}.npy"
+            np.save(file, found.vectors)
+            embedded[model] = replace(found, vectors=np.load(file, mmap_mode="r"))
+        reasons = {content: why for found in embedded.values() for content, why in found.reasons.items()}
         kept = np.array([picture.sha256 not in reasons for picture in dataset.pictures])
         judged = dataset.without(reasons).checked()
         measures = _measures(protocol, judged)
         queries = draw_topics(judged, protocol.references, protocol.seed, protocol.several)
         judge = Judge(judged, queries, measures)
-        for model, (fingerprint, file, _) in stored.items():
-            vectors = np.load(file, mmap_mode="r") if kept.all() else np.load(file)[kept]
+        networks = {}
+        for model, found in embedded.items():
+            vectors = found.vectors if kept.all() else found.vectors[kept]
             changed: Mapping[str, Features] = {}
             if protocol.augment:
-                embedder = _network(settings.model_copy(update={"model": model}), fingerprint)
+                embedder = _network(settings.model_copy(update={"model": model}), found.fingerprint)
                 changed = _augmented(judged, queries, embedder, settings, progress)
+            networks[model] = _facts(found, [vectors, *changed.values()])
             for count, name in enumerate(protocol.distances):
-                progress(f"ranking, {model}", count, len(protocol.distances))
+                progress(f"Ranking, {model}", count, len(protocol.distances))
                 for ranked in rank_all(model, find_distance(name), vectors, queries, augmented=changed):
                     judge.add(ranked)
                     each(judged, ranked)
-            each_model(model, fingerprint, judged, vectors)
+            each_model(model, judged, vectors)
     manifest = make_manifest(
         judged,
         queries,
         measures=measures,
         distances=protocol.distances,
-        fingerprints={model: fingerprint for model, (fingerprint, _, _) in stored.items()},
+        networks=networks,
         protocol={
             "references": protocol.references,
             "seed": protocol.seed,
@@ -151,15 +208,18 @@ def evaluate(
     return Evaluation(judge.results(), manifest)
 
 
-def judge_run(file: Path, dataset: Dataset, protocol: Protocol) -> Evaluation:
-    """Judge the rankings of a TREC run, made by any tool, of the pictures of a data set that can be read.
+def judge_run(file: Path, dataset: Dataset, protocol: Protocol, progress: Progress = lambda *_: None) -> Evaluation:
+    """Judge the rankings of a TREC run by any tool, over the readable pictures of a data set.
 
     Raises
     ------
     DatasetError
-        When the file is no run of this data set.
+        When the file is not a run over this data set.
     """
-    dataset = dataset.without(unreadable(dataset)).checked()
+    total = len(dataset.pictures)
+    dataset = dataset.without(
+        unreadable(dataset, lambda count: progress("Decoding the pictures", count, total))
+    ).checked()
     measures = _measures(protocol, dataset)
     rankings = list(read_run(file, dataset))
     queries = tuple(dict.fromkeys(ranked.query for ranked in rankings))
@@ -168,7 +228,7 @@ def judge_run(file: Path, dataset: Dataset, protocol: Protocol) -> Evaluation:
         judge.add(ranked)
     with file.open("rb") as opened:
         facts = {"seed": protocol.seed, "run_sha256": sha256_of(opened)}
-    manifest = make_manifest(dataset, queries, measures=measures, distances=(), fingerprints={}, protocol=facts)
+    manifest = make_manifest(dataset, queries, measures=measures, distances=(), networks={}, protocol=facts)
     return Evaluation(judge.results(), manifest)
 
 
@@ -176,7 +236,7 @@ def _embed(
     dataset: Dataset, model: str, settings: Settings, client: Elasticsearch | None, progress: Progress
 ) -> Embedded:
     total = len(dataset.pictures)
-    progress(f"embedding, {model}", 0, total)
+    progress(f"Embedding, {model}", 0, total)
     return embed_dataset(
         dataset,
         model,
@@ -184,8 +244,24 @@ def _embed(
         settings.cache,
         client=client,
         case=settings.case,
-        progress=lambda count: progress(f"embedding, {model}", count, total),
+        progress=lambda count: progress(f"Embedding, {model}", count, total),
     )
+
+
+def _facts(embedded: Embedded, ranked: Iterable[Features]) -> dict[str, Any]:
+    """What the manifest says of a model: where its vectors came from, and the digest of all that were ranked."""
+    digest = hashlib.sha256()
+    for vectors in ranked:
+        for start in range(0, len(vectors), _ROWS):
+            digest.update(np.asarray(vectors[start : start + _ROWS], dtype="<f4").tobytes())
+    return {
+        "fingerprint": embedded.fingerprint,
+        "inference": {
+            **(asdict(embedded.inference) if embedded.inference else {}),
+            "taken_from_case": embedded.from_case,
+        },
+        "vectors": digest.hexdigest(),
+    }
 
 
 def _augmented(
@@ -195,7 +271,7 @@ def _augmented(
     pictures = [dataset.pictures[query.reference] for query in queries]
     vectors = {}
     for count, name in enumerate(AUGMENTATIONS):
-        progress(f"augmented references, {embedder.name}", count, len(AUGMENTATIONS))
+        progress(f"Augmented references, {embedder.name}", count, len(AUGMENTATIONS))
         vectors[name] = embed_augmented(pictures, name, embedder, cache)
     return vectors
 
@@ -204,8 +280,8 @@ def _network(settings: Settings, fingerprint: str) -> Embedder:
     embedder = build_embedder(settings)
     if embedder.fingerprint != fingerprint:
         raise SchemaError(
-            f"Case '{settings.case}' was indexed with other weights than model '{settings.model}' has now, and"
-            " augmented references cannot be compared with its vectors: bring back those weights, or name another case."
+            f"Case '{settings.case}' was indexed with other weights than model '{settings.model}' has now, so its"
+            " vectors cannot be compared with augmented references: bring back those weights, or name another case."
         )
     return embedder
 

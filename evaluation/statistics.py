@@ -1,29 +1,32 @@
 """How sure the figures are: confidence intervals, paired tests, and what they mean in words.
 
-The references of one class are not independent of each other: whole classes are resampled and whole classes change
-sides, so that the answer is about other classes too, not only about other pictures of these. With one reference for
-each class that is the plain bootstrap and the plain randomisation test.
+References of one class are not independent of each other. SciPy therefore gets whole classes: its bootstrap draws
+classes, its permutation test swaps the sides of classes (docs/adr/0016). With one reference for each class these are
+the plain bootstrap and the plain randomisation test.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap, permutation_test
 
-__all__ = ["Comparison", "compare", "conclusion", "confidence_interval"]
+__all__ = ["Comparison", "compare", "conclusion", "confidence_intervals"]
 
 _RESAMPLES = 10_000
-_FLIPS = 20_000
-_BLOCK = 2_000
+_PERMUTATIONS = 20_000
+_BATCH = 1_000
 _LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two candidates on the same references: ``difference`` is mean(first) − mean(second), ``p`` is Holm's."""
+    """Two candidates on the same references.
+
+    ``difference`` is mean(first) − mean(second), ``p`` is corrected by Holm's method.
+    """
 
     first: str
     second: str
@@ -31,34 +34,54 @@ class Comparison:
     p: float
 
 
-def confidence_interval(
+def confidence_intervals(
     values: NDArray[np.float64], groups: Sequence[str], seed: int, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean (Efron 1979), whole groups resampled.
+) -> list[tuple[float, float]]:
+    """Percentile bootstrap intervals of means (Efron 1979); whole groups are resampled.
 
     Parameters
     ----------
-    values : float64, shape (n,)
-        One for each reference; NaN: takes no part.
+    values : float64, shape (n, columns)
+        One row for each reference; rows with NaN are ignored.
     groups
         Class of each reference.
     seed
-        Of the resampling.
+        Random seed of the resampling.
     level
         Confidence, for example 0.95.
+
+    Returns
+    -------
+    list of (float, float)
+        Lower and upper bound for each column.
     """
-    sums, counts = _by_group(values[:, np.newaxis], groups)
-    drawn = _resamples(len(counts), seed)
-    means = (drawn @ sums[:, 0]) / (drawn @ counts)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    sums, counts = _by_group(values, groups)
+    if len(counts) == 1:  # nothing to resample: SciPy refuses a single observation
+        return [(mean, mean) for mean in (sums[0] / counts[0]).tolist()]
+
+    def means(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        return np.asarray(sums.T[:, drawn].sum(axis) / counts[drawn].sum(axis))
+
+    interval = bootstrap(
+        (np.arange(len(counts)),),
+        means,
+        n_resamples=_RESAMPLES,
+        confidence_level=level,
+        method="percentile",
+        batch=_BATCH,
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    low, high = np.asarray(interval.low), np.asarray(interval.high)
+    return [(float(low[column]), float(high[column])) for column in range(sums.shape[1])]
 
 
 def compare(candidates: Mapping[str, NDArray[np.float64]], groups: Sequence[str], seed: int) -> list[Comparison]:
-    """Compare all pairs of candidates by the two-sided paired randomisation test (Fisher), corrected as Holm (1979).
+    """Compare all pairs of candidates by the two-sided paired randomisation test (Fisher), corrected as in Holm (1979).
 
-    Smucker, Allan and Carterette (2007) found this test the fit one for measures of rankings; it assumes no
-    distribution. The smallest p-value it can give before correction is 1 / 20,001.
+    Smucker, Allan and Carterette (2007) found this test fit for measures of rankings; it assumes no distribution.
+    With few classes SciPy tries every assignment of sides, otherwise 20,000 random ones; the smallest p-value before
+    correction is then 1 / 20,001.
 
     Parameters
     ----------
@@ -67,24 +90,33 @@ def compare(candidates: Mapping[str, NDArray[np.float64]], groups: Sequence[str]
     groups
         Class of each reference.
     seed
-        Of the random sides.
+        Random seed of the assignments.
     """
     pairs = list(combinations(candidates, 2))
     if not pairs:
         return []
-    differences = np.stack([candidates[a] - candidates[b] for a, b in pairs], axis=1)
-    sums, counts = _by_group(differences, groups)
-    observed = sums.sum(axis=0) / counts.sum()
-    least = np.abs(sums.sum(axis=0)) * (1 - 1e-12)
-    random = np.random.default_rng(seed)
-    extreme = np.zeros(len(pairs))
-    for _ in range(_FLIPS // _BLOCK):
-        sides = random.integers(0, 2, (_BLOCK, len(counts))) * 2.0 - 1.0
-        extreme += (np.abs(sides @ sums) >= least).sum(axis=0)
-    corrected = _holm((1 + extreme) / (1 + _FLIPS))
+    sums, counts = _by_group(np.stack([candidates[a] - candidates[b] for a, b in pairs], axis=1), groups)
+
+    def size(differences: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        return np.asarray(np.abs(differences.sum(axis)))
+
+    if len(counts) == 1:  # SciPy refuses a single observation, which shows no difference either
+        return [Comparison(a, b, float(total / counts[0]), 1.0) for (a, b), total in zip(pairs, sums[0], strict=True)]
+    p = permutation_test(
+        (sums.T,),
+        size,
+        permutation_type="samples",  # of one sample: the sign of each class's sum
+        alternative="greater",
+        n_resamples=_PERMUTATIONS,
+        vectorized=True,
+        batch=_BATCH,
+        axis=-1,
+        rng=np.random.default_rng(seed),
+    ).pvalue
+    means = sums.sum(axis=0) / counts.sum()
     return [
-        Comparison(a, b, float(difference), float(p))
-        for (a, b), difference, p in zip(pairs, observed, corrected, strict=True)
+        Comparison(a, b, float(mean), float(corrected))
+        for (a, b), mean, corrected in zip(pairs, means, _holm(p), strict=True)
     ]
 
 
@@ -116,22 +148,13 @@ def conclusion(
     return sentences
 
 
-@lru_cache(maxsize=4)
-def _resamples(groups: int, seed: int) -> NDArray[np.float64]:
-    """How often each group is drawn in each resample: (resamples, groups); the same for every measure of a run."""
-    picks = np.random.default_rng(seed).integers(0, groups, (_RESAMPLES, groups))
-    drawn = np.zeros((_RESAMPLES, groups))
-    np.add.at(drawn, (np.arange(_RESAMPLES)[:, np.newaxis], picks), 1.0)
-    return drawn
-
-
 def _by_group(values: NDArray[np.float64], groups: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums (groups, columns) and counts (groups,) over the rows that have all values."""
     there = np.isfinite(values).all(axis=1)
     if not there.any():
         raise ValueError("no values to judge by")
     names, number = np.unique(np.asarray(groups)[there], return_inverse=True)
-    if len(names) == 1:  # of one class alone there is nothing to resample but its references
+    if len(names) == 1:  # a single class: nothing to resample but its references
         number = np.arange(int(there.sum()))
     sums = np.zeros((number.max() + 1, values.shape[1]))
     np.add.at(sums, number, values[there])
@@ -139,6 +162,7 @@ def _by_group(values: NDArray[np.float64], groups: Sequence[str]) -> tuple[NDArr
 
 
 def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    # SciPy corrects for the false discovery rate only.
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected = np.empty_like(p)

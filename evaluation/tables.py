@@ -7,9 +7,9 @@ import numpy as np
 
 from simquery.evaluation.harness import Condition, Results
 from simquery.evaluation.measures import Measure
-from simquery.evaluation.statistics import confidence_interval
+from simquery.evaluation.statistics import confidence_intervals
 
-__all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "number", "summarise"]
+__all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "combined", "number", "summarise"]
 
 TOLERANCE = 0.003
 """Combinations this near to the best one share its place (thesis, tables 4.1 to 4.4)."""
@@ -53,18 +53,26 @@ def summarise(results: Results, seed: int, conditions: Sequence[Condition] | Non
     groups = [query.label for query in results.queries]
     rows = []
     for condition in results.values if conditions is None else conditions:
-        for column, measure in enumerate(results.measures):
-            values = results.values[condition][:, column]
-            there = np.isfinite(values)
-            low, high = confidence_interval(values, groups, seed)
-            deviation = float(values[there].std(ddof=1)) if there.sum() > 1 else 0.0
-            best = float(results.best[condition][there, column].mean())
-            rows.append(
-                Summary(
-                    condition, str(measure), float(values[there].mean()), deviation, low, high, best, int(there.sum())
-                )
+        there = np.isfinite(results.values[condition]).all(axis=1)
+        values = results.values[condition][there]
+        best = results.best[condition][there].mean(axis=0)
+        deviations = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(len(best))
+        intervals = confidence_intervals(values, [groups[row] for row in np.flatnonzero(there)], seed)
+        rows += [
+            Summary(condition, str(measure), float(mean), float(deviation), low, high, float(ideal), len(values))
+            for measure, mean, deviation, (low, high), ideal in zip(
+                results.measures, values.mean(axis=0), deviations, intervals, best, strict=True
             )
+        ]
     return rows
+
+
+def combined(row: ClassRow) -> str:
+    """Networks with their distances, as in tables 4.1 to 4.4 of the thesis."""
+    networks: dict[str, list[str]] = {}
+    for model, distance in row.combinations:
+        networks.setdefault(model, []).append(distance)
+    return "; ".join(f"{model}: {', '.join(distances)}" for model, distances in networks.items())
 
 
 def class_measures(measures: Sequence[Measure]) -> list[Measure]:

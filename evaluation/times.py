@@ -1,6 +1,7 @@
-"""How long it takes: building a network, extracting features, calculating distances (thesis, section 3.4.4).
+"""How long it takes to build a network, extract features and calculate distances (thesis, section 3.4.4).
 
-Run as a module it is the fresh process that networks are timed in: a job in JSON on stdin, seconds in JSON on stdout.
+Networks are timed in a fresh process, which runs this module: it reads a job as JSON from stdin and writes seconds as
+JSON to stdout.
 """
 
 import json
@@ -20,23 +21,35 @@ from elasticsearch.helpers import bulk
 from simquery.cluster.vectors import pack
 from simquery.distances import Distance
 from simquery.embedders import Embedder, Features, build_embedder, check_model_name
-from simquery.errors import EmbedderError
+from simquery.errors import ClusterError, EmbedderError, PictureError
 from simquery.evaluation.dataset import Dataset, LabelledPicture
 from simquery.evaluation.rankings import distances_to
-from simquery.mappings import open_images_index
-from simquery.pictures.decoding import decode
-from simquery.pictures.files import open_evidence
-from simquery.query import Mode, Query, Reference, Searcher
+from simquery.mappings import template
+from simquery.paths import display_path
+from simquery.pictures.decoders import shared_decoders
+from simquery.query import Example
+from simquery.query.requests import exact_search
 from simquery.settings import Settings, load_settings
 
-__all__ = ["PER_EXTRACTION", "MeanTime", "Timing", "mean_times", "time_elasticsearch", "time_network", "time_numpy"]
+__all__ = [
+    "PER_EXTRACTION",
+    "MeanTime",
+    "Timing",
+    "mean_times",
+    "time_elasticsearch",
+    "time_model",
+    "time_network",
+    "time_numpy",
+]
 
 PER_EXTRACTION = 10_000
-"""Feature extraction is stated for so many pictures, as in the thesis."""
+"""Feature extraction times are stated for this many pictures, as in the thesis."""
 
+_BUILT_WITH = {"model", "weights_dir", "embedders", "inference", "precision"}
 _SAMPLE = 128
 _BATCH = 32
 _HITS = 50
+_DISTANCE_RUNS = 16
 _WARM_UP = 2
 
 
@@ -47,16 +60,16 @@ class Timing:
     Attributes
     ----------
     model, distance
-        Names; the distance only where it matters.
+        Names; no distance for networks.
     stage
-        ``build`` (the network, in a fresh process that has TensorFlow loaded), ``extraction`` (reading, decoding and
-        embedding pictures) or ``distance`` (of one reference to the whole collection).
+        ``build`` (of the network, in a fresh process that has TensorFlow loaded), ``extraction`` (reading, decoding and
+        embedding pictures) or ``distance`` (from one reference to the whole collection).
     engine
-        ``numpy`` or ``elasticsearch``, for distances.
+        ``numpy`` or ``elasticsearch`` for distances.
     seconds
-        Extraction: scaled to `PER_EXTRACTION` pictures.
+        The time; of an extraction, scaled to `PER_EXTRACTION` pictures.
     count
-        How many pictures ``seconds`` is for.
+        The number of pictures that ``seconds`` is for.
     """
 
     model: str
@@ -81,7 +94,7 @@ class MeanTime:
 
 
 def mean_times(timings: Sequence[Timing]) -> list[MeanTime]:
-    """Sum up repeated times, ordered by stage, model, distance, engine."""
+    """Means of repeated times, ordered by stage, model, distance, engine."""
 
     def key(timing: Timing) -> tuple[str, str, str, str]:
         return timing.stage, timing.model, timing.distance or "", timing.engine or ""
@@ -104,22 +117,27 @@ def time_network(settings: Settings, pictures: Sequence[LabelledPicture], runs: 
     settings
         Model and weights.
     pictures
-        Of which a sample is embedded.
+        Pictures to take a sample from.
     runs
-        How often.
+        How often to take the times.
+
+    Raises
+    ------
+    EmbedderError
+        When the network cannot be built in a process of its own.
     """
     step = max(1, len(pictures) // _SAMPLE)
     files = [str(picture.file.absolute()) for picture in pictures[::step][:_SAMPLE]]
     job = json.dumps(
         {
-            "settings": settings.model_dump(mode="json", include={"model", "weights_dir", "embedders"}),
+            "settings": settings.model_dump(mode="json", include=_BUILT_WITH),
             "files": files,
         }
     )
     for _ in range(runs):
-        done = subprocess.run(
-            [sys.executable, "-m", "simquery.evaluation.times"], input=job, capture_output=True, text=True, check=False
-        )
+        # -P: the current folder may be evidence, and must not be searched for modules.
+        command = [sys.executable, "-P", "-m", "simquery.evaluation.times"]
+        done = subprocess.run(command, input=job, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no reason given"]
             raise EmbedderError(f"Model '{settings.model}' could not be timed in a process of its own: {lines[-1]}")
@@ -132,7 +150,7 @@ def time_network(settings: Settings, pictures: Sequence[LabelledPicture], runs: 
 def time_numpy(
     model: str, vectors: Features, rows: Sequence[int], distances: Sequence[Distance], runs: int
 ) -> Iterator[Timing]:
-    """Distances of one reference after the other to the whole collection, in NumPy."""
+    """Times of the distances from one reference after the other to the whole collection, in NumPy."""
     collection = np.array(vectors)
     for distance in distances:
         for row in _repeated(rows, runs):
@@ -141,40 +159,77 @@ def time_numpy(
             yield Timing(model, distance.name, "distance", "numpy", time.perf_counter() - started, len(collection))
 
 
+def time_model(
+    settings: Settings,
+    dataset: Dataset,
+    vectors: Features,
+    *,
+    distances: Sequence[Distance],
+    runs: int,
+    client: Elasticsearch | None,
+) -> Iterator[Timing]:
+    """All times of one model: its network, and its distances in NumPy and, with a cluster, through Elasticsearch.
+
+    Parameters
+    ----------
+    settings
+        Model and weights.
+    dataset
+        The judged pictures.
+    vectors : float32, shape (n, dims)
+        Their feature vectors under the model.
+    distances
+        Distances to time, each 16 times.
+    runs
+        How often to build the network and extract features.
+    client
+        Connection to the cluster, or None.
+    """
+    rows = [int(members[0]) for members in dataset.members.values()][:_DISTANCE_RUNS]
+    yield from time_network(settings, dataset.pictures, runs)
+    yield from time_numpy(settings.model, vectors, rows, distances, _DISTANCE_RUNS)
+    if client is not None:
+        yield from time_elasticsearch(
+            client, settings.model, dataset, vectors, rows=rows, distances=distances, runs=_DISTANCE_RUNS
+        )
+
+
 def time_elasticsearch(
     client: Elasticsearch,
     model: str,
-    fingerprint: str,
     dataset: Dataset,
     vectors: Features,
     *,
     rows: Sequence[int],
     distances: Sequence[Distance],
     runs: int,
-) -> Iterator[Timing]:
-    """Exact queries of one reference after the other through Elasticsearch, the first 50 hits each.
+) -> list[Timing]:
+    """Times of exact queries with one reference after the other through Elasticsearch, 50 hits each.
 
-    The collection is loaded into a case of its own, which is deleted at the end.
+    The collection is loaded into a scratch index, which belongs to no case and is deleted whatever happens.
     """
-    case = f"timing-{uuid.uuid4().hex[:12]}"
-    index = open_images_index(client, case, model, vectors.shape[1], fingerprint)
+    index = f"simquery-scratch-{uuid.uuid4().hex}"
+    body = template("images")["template"]
+    body["mappings"]["properties"]["embedding"]["dims"] = vectors.shape[1]
+    timings = []
     try:
+        client.indices.create(index=index, **body, wait_for_active_shards=1)
         bulk(client, _documents(index, dataset, vectors))
         client.indices.forcemerge(index=index, max_num_segments=1)
         client.indices.refresh(index=index)
-        searcher = Searcher(client, case, model, _never)
         for distance in distances:
             for number, row in enumerate([*_repeated(rows, _WARM_UP), *_repeated(rows, runs)]):
-                picture = dataset.pictures[row]
-                reference = Reference(picture.paths[0], picture.sha256, np.array(vectors[row : row + 1]))
-                query = Query((reference,), distance, _HITS, mode=Mode.EXACT)
+                example = Example.of([np.array(vectors[row : row + 1])])
                 started = time.perf_counter()
-                searcher.rank(query)
+                answer = client.search(index=index, **exact_search(example, distance, _HITS))
                 seconds = time.perf_counter() - started
+                if answer["timed_out"] or answer["_shards"]["failed"]:
+                    raise ClusterError("Elasticsearch could not score every picture: the time would be too short.")
                 if number >= _WARM_UP:
-                    yield Timing(model, distance.name, "distance", "elasticsearch", seconds, len(vectors))
+                    timings.append(Timing(model, distance.name, "distance", "elasticsearch", seconds, len(vectors)))
     finally:
-        client.indices.delete(index=index)
+        client.indices.delete(index=index, ignore_unavailable=True)
+    return timings
 
 
 def _repeated(rows: Sequence[int], runs: int) -> list[int]:
@@ -195,10 +250,6 @@ def _documents(index: str, dataset: Dataset, vectors: Features) -> Iterator[dict
         }
 
 
-def _never() -> Embedder:
-    raise EmbedderError("Timing needs no network.")
-
-
 def _in_fresh_process() -> None:
     from simquery.embedders.backend import load_tensorflow  # noqa: PLC0415
 
@@ -206,24 +257,26 @@ def _in_fresh_process() -> None:
     settings = load_settings(**job["settings"])
     check_model_name(settings.model, settings)
     load_tensorflow()
-    import keras  # noqa: F401, PLC0415  (loaded once for all networks: not what is timed)
+    import keras  # noqa: F401, PLC0415  (all networks load it: not part of the time)
 
     started = time.perf_counter()
     embedder = build_embedder(settings)
     build = time.perf_counter() - started
-    embedder.embed(np.zeros((1, *embedder.input_size, 3), dtype=np.uint8))  # the first call compiles
+    files = [Path(name) for name in job["files"]]
+    _extract(files[:1], embedder)  # the first call compiles, and starts the decoder
     started = time.perf_counter()
-    _extract([Path(name) for name in job["files"]], embedder)
+    _extract(files, embedder)
     json.dump({"build": build, "extraction": time.perf_counter() - started}, sys.stdout)
 
 
 def _extract(files: Sequence[Path], embedder: Embedder) -> None:
     for start in range(0, len(files), _BATCH):
-        batch = []
-        for path in files[start : start + _BATCH]:
-            with open_evidence(path) as file:
-                batch.append(decode(file, [embedder.input_size])[1][0])
-        embedder.embed(np.stack(batch))
+        batch = np.empty((len(files[start : start + _BATCH]), *embedder.input_size, 3), dtype=np.uint8)
+        for file, pixels in zip(files[start : start + _BATCH], batch, strict=True):
+            decoded = shared_decoders().decode(file, [pixels])
+            if isinstance(decoded, PictureError):
+                raise PictureError(f"'{display_path(file)}' can no longer be read: {decoded}.")
+        embedder.embed(batch)
 
 
 if __name__ == "__main__":

@@ -2,45 +2,34 @@
 
     python examples/similar.py fraud-7 mini suspect.jpg
 
-The cluster is that of the settings (``SIMQUERY_URL`` …), or the local node when it runs.
+It uses the cluster of the settings (``SIMQUERY_URL`` …), or the local node if it is running.
 """
 
 import sys
 
-from simquery.cli.options import open_cluster
-from simquery.distances import DISTANCES
-from simquery.embedders import build_embedder
-from simquery.query import Augmentation, Combine, Filters, Mode, Query, Searcher
-from simquery.settings import load_settings
+import simquery
 
 
-def main(case: str, model: str, picture: str) -> None:
+def main(name: str, model: str, picture: str) -> None:
     """Print what four queries find."""
-    settings = load_settings(case=case, model=model)
-    with open_cluster(settings) as client:
-        # The network is built only where a reference is not in the case already.
-        searcher = Searcher(client, case, model, lambda: build_embedder(settings))
-        reference = searcher.reference(picture)
-
+    with simquery.open_case(name, model=model) as case:
         # Every picture is scored: the evidential mode.
-        ranking = searcher.rank(Query((reference,), DISTANCES["modified"], k=10, mode=Mode.EXACT))
+        ranking = case.query(picture, distance="modified", k=10, mode="exact")
         print(f"{ranking.matched} pictures ranked in {ranking.took_ms} ms")
-        for hit in ranking.hits:
+        for hit in ranking:
             print(f"{hit.rank:5} {hit.distance:.6f} {hit.facts.get('format')} {hit.paths[0]}")
 
-        # One more round: like the reference and its nearest picture, unlike the farthest of the ten.
-        near, far = (searcher.reference(ranking.hits[place].sha256) for place in (1, -1))
-        refined = Query((reference, near), DISTANCES["pearson"], k=10, combine=Combine.MEAN, rejected=(far,))
-        print("refined:", [hit.sha256[:8] for hit in searcher.rank(refined).hits])
+        # One more round: like the picture and its nearest hit, unlike the farthest of the ten.
+        nearest, farthest = (ranking.hits[place].sha256 for place in (1, -1))
+        refined = case.query(picture, nearest, rejected=[farthest], distance="pearson", combine="mean", k=10)
+        print("refined:", [hit.sha256[:8] for hit in refined])
 
         # Mirrored or turned copies too, large pictures only.
-        variants = searcher.reference(picture, [Augmentation.FLIP, Augmentation.ROTATE])
-        large = Query((variants,), DISTANCES["cosine"], k=10, filters=Filters(min_size=200))
-        print("large:", [hit.sha256[:8] for hit in searcher.rank(large).hits])
+        large = case.query(picture, augment=["flip", "rotate"], min_size=200, k=10)
+        print("large:", [hit.sha256[:8] for hit in large])
 
         # The whole ranking, hit by hit, in constant memory.
-        everything = searcher.hits(Query((reference,), DISTANCES["cosine"], k=None))
-        print("all:", sum(1 for _ in everything))
+        print("all:", sum(1 for _ in case.hits(case.prepare(picture, k=None))))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """From files to documents: the stages that hash, decode, embed and store them, the ledger, the watcher."""
 
+from simquery.indexer.counting import counted
 from simquery.indexer.details import Details
-from simquery.indexer.evidence import EvidenceFile, check_folder, check_folders, scan
+from simquery.indexer.evidence import EvidenceFile, check_folder, check_folders, scan, scan_folders
 from simquery.indexer.ledger import Entry, Ledger, Status
+from simquery.indexer.live import LiveIndexing
 from simquery.indexer.run import Counts, Indexer
 from simquery.indexer.selection import Selection
 from simquery.indexer.verification import Difference, Report, Verifier
@@ -17,6 +19,7 @@ __all__ = [
     "EvidenceFile",
     "Indexer",
     "Ledger",
+    "LiveIndexing",
     "Report",
     "Selection",
     "Status",
@@ -24,5 +27,7 @@ __all__ = [
     "Watcher",
     "check_folder",
     "check_folders",
+    "counted",
     "scan",
+    "scan_folders",
 ]

@@ -139,6 +139,12 @@ def scan(folder: Path) -> Iterator[EvidenceFile]:
             waiting.pop()
 
 
+def scan_folders(folders: Iterable[Path]) -> Iterator[EvidenceFile]:
+    """Walk one folder after the other."""
+    for folder in folders:
+        yield from scan(folder)
+
+
 def is_folder(path: Path) -> bool:
     """Whether a path is a folder itself, not a link to one; what cannot be looked at is none."""
     try:

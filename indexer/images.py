@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simquery import __version__
 from simquery.cluster.vectors import pack
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
 from simquery.indexer.texts import with_fitting_texts
 from simquery.pictures.files import Digests
+from simquery.version import __version__
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 

@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from simquery import __version__
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
 from simquery.indexer.texts import with_fitting_texts
 from simquery.paths import display_path, real_path
+from simquery.version import __version__
 
 __all__ = ["Entry", "Ledger", "Status", "gone_entry"]
 

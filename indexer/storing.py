@@ -12,6 +12,7 @@ from simquery.indexer.ledger import Entry, Ledger, Status
 from simquery.indexer.timings import Timings
 from simquery.paths import display_path
 from simquery.pictures.decoding import NotAPictureError
+from simquery.pictures.files import EMPTY
 from simquery.pictures.formats import is_picture_name
 
 __all__ = ["Storing", "obstacle_of"]
@@ -92,7 +93,7 @@ def obstacle_of(content: Content, file: EvidenceFile) -> Obstacle:
         return Obstacle(str(content.problem))
     named_as_picture = is_picture_name(file.path)
     if file.size == 0:
-        return Obstacle("empty file (0 bytes)", skipped=not named_as_picture)
+        return Obstacle(EMPTY, skipped=not named_as_picture)
     if named_as_picture:
         return Obstacle(f"{content.problem}, in spite of its name")
     return Obstacle(str(content.problem), skipped=True)  # a text is no loss

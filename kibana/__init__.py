@@ -1,4 +1,4 @@
-"""What Kibana shows: saved objects assembled from readable sources, and their way into a Kibana."""
+"""Kibana dashboards: saved objects assembled from readable sources, and their installation."""
 
 from simquery.kibana.objects import RESULTS_DASHBOARD, as_ndjson, roles, saved_objects
 from simquery.kibana.service import Kibana, dashboard_link

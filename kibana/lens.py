@@ -1,8 +1,8 @@
 """Tables and numbers as Kibana's Lens describes them.
 
-A source lists its columns in the order in which they are shown. Each is either ``{"by": field}``, a row for each value
-(with ``"across": true``: a column for each value), or ``{"show": operation, "field": field}``. Columns without a
-``"width"`` (pixels) share what the others leave.
+A source lists its columns in the order of display. Each is either ``{"by": field}``, which gives a row for each value
+(with ``"across": true``, a column for each value), or ``{"show": operation, "field": field}``. Columns without a
+``"width"`` (pixels) share the remaining space.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ __all__ = ["LAYER", "state"]
 
 LAYER = "rows"
 
-_COUNTS = {"count", "unique_count"}  # where nothing is found they are 0, while a mean or an extreme is not known
+_COUNTS = {"count", "unique_count"}  # without documents these are 0, while a mean or an extreme is unknown
 
 
 def state(source: Mapping[str, Any]) -> dict[str, Any]:
-    """State of a Lens object: its columns, and how they are laid out."""
+    """Build the state of a Lens object: its columns and their layout."""
     columns = {f"c{number}": column for number, column in enumerate(source["columns"])}
     shown = next(name for name, column in columns.items() if "show" in column)
     described = {name: _column(column, shown) for name, column in columns.items()}
-    # Lens wants what divides into rows before what is computed for them.
+    # Lens expects the columns that divide into rows before those with values.
     order = sorted(described, key=lambda name: not described[name]["isBucketed"])
     if source.get("kind") == "number":
         visualization: dict[str, Any] = {"layerId": LAYER, "layerType": "data", "metricAccessor": shown}
@@ -89,7 +89,7 @@ def _value(column: Mapping[str, Any]) -> dict[str, Any]:
         "isBucketed": False,
     }
     if operation == "last_value":
-        # The latest that there is, not that of the latest document: a mark knows nothing of a picture's format.
+        # The latest existing value, not that of the latest document: a mark, for example, has no picture format.
         there = {"query": f'"{column["field"]}": *', "language": "kuery"}
         return described | {"filter": there, "params": {"sortField": column["latest_by"], "showArrayValues": True}}
     parameters: dict[str, Any] = {"emptyAsNull": operation not in _COUNTS}

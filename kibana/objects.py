@@ -1,7 +1,7 @@
-"""Saved objects from their sources: data views, searches and tables, Vega specs, and dashboards that put them together.
+"""Saved objects from their sources: data views, searches, tables, Vega specs, and the dashboards that combine them.
 
-Each object is stamped with the oldest version that its form belongs to: a newer Kibana migrates it upwards, while too
-new a stamp makes it refuse the whole import.
+Each object is stamped with the oldest version that its form belongs to: a newer Kibana migrates it, while too new a
+stamp makes Kibana refuse the whole import.
 """
 
 import json
@@ -33,7 +33,7 @@ Reference = dict[str, str]
 
 
 def saved_objects(space: str | None = None) -> list[SavedObject]:
-    """All saved objects of a Kibana space, None for the default one, each after those that it refers to."""
+    """Build all saved objects of a Kibana space (None: the default one), each after those that it refers to."""
     objects = [_data_view(*each) for each in _read("data-views.json").items()]
     objects += [_search(*each) for each in _read("searches.json").items()]
     objects += [_table(*each) for each in _read("tables.json").items()]
@@ -44,18 +44,18 @@ def saved_objects(space: str | None = None) -> list[SavedObject]:
 
 
 def id_in_space(name: str, space: str | None) -> str:
-    """Id that an object has in a space.
+    """Return the id of an object in a space.
 
-    Ids are unique over all spaces: Kibana gives an object a random one where another space has its id, and links to it
-    would lead nowhere.
+    Ids are unique across all spaces: if another space already has an id, Kibana gives the object a random one, and
+    links to it would lead nowhere.
     """
     return name if space is None else f"{name}-{space}"
 
 
 def vega_specs() -> dict[str, dict[str, Any]]:
-    """All Vega-Lite specs by the name of their panel.
+    """Return all Vega-Lite specs by the name of their panel.
 
-    Panels that differ in a few words share a source; ``vega.json`` says which panel fills in what.
+    Panels that differ only in a few words share a source; ``vega.json`` gives the words of each panel.
     """
     shared = _read("vega/config.json")
     specs = {}
@@ -67,12 +67,12 @@ def vega_specs() -> dict[str, dict[str, Any]]:
 
 
 def roles() -> dict[str, Any]:
-    """Roles with the least rights that indexing, analysing and looking need, as Elasticsearch takes them."""
+    """Return the roles, in Elasticsearch's form, with the least rights for indexing, analysing and looking."""
     return _read("roles.json")
 
 
 def as_ndjson(objects: Iterable[SavedObject]) -> str:
-    """Saved objects as Kibana imports them: one JSON document in each line."""
+    """Format saved objects for Kibana's import: one JSON document per line."""
     return "".join(json.dumps(each, ensure_ascii=False, sort_keys=True) + "\n" for each in objects)
 
 
@@ -177,7 +177,7 @@ def _visualization(name: str, title: str, description: str, state: Mapping[str, 
 
 
 def _dashboard(name: str, source: Mapping[str, Any]) -> list[SavedObject]:
-    """Make a dashboard, preceded by the text at its top."""
+    """Build a dashboard, preceded by the object with the text at its top."""
     head = f"simquery-{name}-head"
     text = {
         "title": f"{source['title']}: how to read it",
@@ -191,7 +191,7 @@ def _dashboard(name: str, source: Mapping[str, Any]) -> list[SavedObject]:
     for number, panel in enumerate(panels, start=1):
         index = f"p{number}"
         x, y, width, height = panel["place"]
-        # The text and the Vega specs have titles of their own.
+        # The text and the Vega specs draw their own titles.
         options = {"hidePanelTitles": True} if panel["type"] == "visualization" else {}
         placed.append(
             {
@@ -236,7 +236,7 @@ def _dashboard(name: str, source: Mapping[str, Any]) -> list[SavedObject]:
             ),
             "panelsJSON": json.dumps(controls),
         },
-        # Evidence can be of any age, and a case of last year must not look empty.
+        # Evidence can have any age, and a case from last year must not look empty.
         "timeRestore": True,
         "timeFrom": "now-30y",
         "timeTo": "now",

@@ -1,4 +1,4 @@
-"""Kibana's interface: import of saved objects, and links into it."""
+"""Kibana's HTTP interface: import of saved objects, and links to dashboards."""
 
 import json
 import os
@@ -23,21 +23,21 @@ _CONFLICT = 409
 
 
 class Kibana:
-    """Connection to a Kibana.
+    """Connection to Kibana.
 
     Parameters
     ----------
     url
-        Its address, with the path that it is served under, if any; ``/s/NAME`` at its end names a space.
+        Kibana's address, including the path that it is served under; ``/s/NAME`` at the end names a space.
     settings
-        Credentials, certificate authority and timeout: those of the cluster, whose users Kibana knows.
+        Credentials, certificate authority and timeout of the cluster, which Kibana shares.
     space
-        Space to work in; None for the one that the address names, or the default one.
+        Space to work in; None: the one that the address names, else the default one.
 
     Raises
     ------
     SettingsError
-        When the CA file cannot be read.
+        If the CA file cannot be read.
     """
 
     def __init__(self, url: AnyHttpUrl, settings: Settings, space: str | None = None) -> None:
@@ -54,7 +54,7 @@ class Kibana:
         self._pool.clear()
 
     def ensure_space(self) -> None:
-        """Create the space where it is missing."""
+        """Create the space if it does not exist."""
         if self.space is None:
             return
         body = json.dumps({"id": self.space, "name": self.space}).encode()
@@ -62,23 +62,23 @@ class Kibana:
         self._send("POST", f"{self._root}/api/spaces/space", body=body, headers=headers, fine={_OK, _CONFLICT})
 
     def install(self, objects: Sequence[SavedObject]) -> None:
-        """Import saved objects; those of the same id are replaced, so that doing it again changes nothing.
+        """Import saved objects, replacing those with the same id, so that a second import changes nothing.
 
         Raises
         ------
         KibanaError
-            When one is refused; the message names each of them and says why.
+            If Kibana refuses an object; the message names each of them and the reason.
         """
         answer = self._send(
             "POST",
             f"{self.address}/api/saved_objects/_import?overwrite=true",
             fields={"file": ("simquery.ndjson", as_ndjson(objects), "application/x-ndjson")},
         )
-        # The status is 200 even where every single object failed.
+        # The status is 200 even if every object failed.
         if answer.get("success") is not True or answer.get("successCount") != len(objects):
             refused = [_described(error) for error in answer.get("errors", [])]
-            what = "; ".join(refused) or f"{answer.get('successCount', 0)} of {len(objects)} were taken"
-            raise KibanaError(f"{self.address} did not take over all saved objects: {what}.")
+            what = "; ".join(refused) or f"{answer.get('successCount', 0)} of {len(objects)} were imported"
+            raise KibanaError(f"{self.address} did not import all saved objects: {what}.")
 
     def _send(self, method: str, url: str, *, fine: set[int] | None = None, **request: Any) -> dict[str, Any]:
         headers = self._headers | request.pop("headers", {})
@@ -86,7 +86,7 @@ class Kibana:
             answer = self._pool.request(method, url, headers=headers, **request)
         except urllib3.exceptions.SSLError as error:
             raise KibanaError(
-                f"{self._root}: the certificate cannot be trusted ({_cause(error)}): set SIMQUERY_CA_FILE."
+                f"The certificate of {self._root} cannot be trusted ({_cause(error)}): set SIMQUERY_CA_FILE."
             ) from error
         except urllib3.exceptions.HTTPError as error:
             raise KibanaError(
@@ -106,23 +106,23 @@ class Kibana:
 
 
 def dashboard_link(url: AnyHttpUrl, query: str) -> str:
-    """Link to a saved query on the dashboard with the results.
+    """Return a link to a saved query on the dashboard Results.
 
     Parameters
     ----------
     url
-        Address of Kibana, with ``/s/NAME`` at its end where the dashboards are in that space.
+        Kibana's address, with ``/s/NAME`` at the end if the dashboards are in that space.
     query
         Id of the saved query.
     """
     dashboard = id_in_space(RESULTS_DASHBOARD, _parts(url)[1])
-    # Kibana reads these as Rison, in which ! and ' are the only characters to be careful of; an id has neither.
+    # Kibana reads this as Rison, in which only ! and ' need escaping; an id contains neither.
     state = quote(f"(query:(language:kuery,query:'query:\"{query}\"'))", safe="():,!'")
     return f"{str(url).rstrip('/')}/app/dashboards#/view/{dashboard}?_a={state}"
 
 
 def _parts(url: AnyHttpUrl) -> tuple[str, str | None]:
-    """Split an address into that of Kibana itself, and the space it names."""
+    """Split an address into that of Kibana itself and the space that it names."""
     address = str(url).rstrip("/")
     named = re.search(r"/s/([a-z0-9_-]+)$", address)
     return (address, None) if named is None else (address[: named.start()], named[1])
@@ -158,8 +158,8 @@ def _described(error: Mapping[str, Any]) -> str:
 
 def _said(content: object) -> str:
     message = content.get("message") if isinstance(content, dict) else None
-    # Elasticsearch's reasons come with their causes, over several lines; what matters is the end.
-    return " ".join(str(message or "it gives no reason").rpartition("]: ")[2].split()).rstrip(".")
+    # Elasticsearch gives its reasons with their causes, on several lines; the last one matters.
+    return " ".join(str(message or "no reason given").rpartition("]: ")[2].split()).rstrip(".")
 
 
 def _cause(error: Exception) -> str:

@@ -1,6 +1,7 @@
-"""Variants of a reference: what else the picture that is looked for may look like (thesis, future work)."""
+"""Augmented pictures: what else the picture that somebody looks for may look like (thesis, section 6.1)."""
 
-from collections.abc import Callable, Iterable, Sequence
+import io
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 import numpy as np
@@ -8,14 +9,52 @@ from PIL import Image
 
 from simquery.pictures.pixels import Pixels
 
-__all__ = ["Augmentation", "variants"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "resized", "variants"]
 
-_KEPT = 0.7
-"""The share of each side that the centre crop keeps, about half of the picture."""
+_CROP = 0.15
+"""The share of a side that the crop removes at each end; about half of the picture remains."""
+
+_QUALITY = 20
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Bring a picture to a size (height, width) as decoding does: bilinear, whatever its aspect ratio."""
+    if pixels.shape[:2] == size:
+        return pixels
+    height, width = size
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
+
+
+def _cropped(pixels: Pixels) -> Pixels:
+    height, width, _ = pixels.shape
+    top, left = int(height * _CROP), int(width * _CROP)
+    return pixels[top : height - top, left : width - left]
+
+
+def _recompressed(pixels: Pixels) -> Pixels:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return np.asarray(Image.open(buffer, formats=["JPEG"]))  # our own encoding, not evidence
+
+
+AUGMENTATIONS: Mapping[str, Callable[[Pixels], Pixels]] = {
+    "rotated": np.rot90,
+    "flipped": lambda pixels: pixels[:, ::-1],
+    "grey": _grey,
+    "cropped": _cropped,
+    "recompressed": _recompressed,
+}
+"""By name: turned by 90° anticlockwise; mirrored left to right; luminance only; 15 % cut off each side; saved as JPEG
+of quality 20. Each takes and returns uint8 (height, width, 3); the size may change."""
 
 
 class Augmentation(StrEnum):
-    """What may have been done to the picture."""
+    """What a query can allow to have been done to the picture."""
 
     FLIP = "flip"
     """Mirrored."""
@@ -24,53 +63,32 @@ class Augmentation(StrEnum):
     GREY = "grey"
     """Without colours."""
     CROP = "crop"
-    """The middle of it."""
+    """Only the middle."""
+
+
+_TURNED = AUGMENTATIONS["rotated"]
+_VARIANTS: Mapping[Augmentation, tuple[Callable[[Pixels], Pixels], ...]] = {
+    Augmentation.FLIP: (AUGMENTATIONS["flipped"],),
+    Augmentation.ROTATE: (_TURNED, lambda pixels: _TURNED(_TURNED(pixels)), lambda pixels: _TURNED(pixels[::-1, ::-1])),
+    Augmentation.GREY: (AUGMENTATIONS["grey"],),
+    Augmentation.CROP: (AUGMENTATIONS["cropped"],),
+}
 
 
 def variants(pixels: Pixels, augmentations: Iterable[Augmentation]) -> Pixels:
-    """Return a picture with its variants, itself first.
+    """Return a picture and its variants, the picture first.
 
     Parameters
     ----------
     pixels : uint8 (height, width, 3)
-        At a network's input size.
+        The picture at a network's input size.
     augmentations
-        Which variants; each once, in the order of `Augmentation`.
+        Which variants to make; each counts once, in the order of `Augmentation`.
 
     Returns
     -------
     uint8 (n, height, width, 3)
     """
     wanted = set(augmentations)
-    made = [pixels, *(variant for name in Augmentation if name in wanted for variant in _MAKERS[name](pixels))]
-    return np.stack(made)
-
-
-def _rotated(pixels: Pixels) -> Sequence[Pixels]:
-    # Where the input is not square, a quarter turn is brought back to its size, as the whole picture was before.
-    return [_fit(np.rot90(pixels, quarters), pixels) for quarters in (1, 2, 3)]
-
-
-def _grey(pixels: Pixels) -> Sequence[Pixels]:
-    return [np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))]
-
-
-def _cropped(pixels: Pixels) -> Sequence[Pixels]:
-    height, width, _ = pixels.shape
-    top, left = round(height * (1 - _KEPT) / 2), round(width * (1 - _KEPT) / 2)
-    return [_fit(pixels[top : height - top, left : width - left], pixels)]
-
-
-def _fit(part: Pixels, like: Pixels) -> Pixels:
-    if part.shape == like.shape:
-        return part
-    height, width, _ = like.shape
-    return np.asarray(Image.fromarray(np.ascontiguousarray(part)).resize((width, height), Image.Resampling.BILINEAR))
-
-
-_MAKERS: dict[Augmentation, Callable[[Pixels], Sequence[Pixels]]] = {
-    Augmentation.FLIP: lambda pixels: [pixels[:, ::-1]],
-    Augmentation.ROTATE: _rotated,
-    Augmentation.GREY: _grey,
-    Augmentation.CROP: _cropped,
-}
+    made = (make(pixels) for name in Augmentation if name in wanted for make in _VARIANTS[name])
+    return np.stack([pixels, *(resized(variant, pixels.shape[:2]) for variant in made)])

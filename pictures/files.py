@@ -13,6 +13,7 @@ from simquery.pictures.reach import open_quietly
 
 __all__ = [
     "CHANGED",
+    "EMPTY",
     "VANISHED",
     "Digests",
     "FileState",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 CHANGED = "changed while it was read"
+EMPTY = "empty file (0 bytes)"
 VANISHED = "vanished before it could be read"
 
 _BLOCK = 1 << 20

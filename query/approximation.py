@@ -2,20 +2,21 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from statistics import fmean, median
 from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from simquery.distances import Distance
+from simquery.distances import DISTANCES, Distance
 from simquery.errors import QueryError
-from simquery.mappings import images_index
+from simquery.mappings import images_index, store_candidates
 from simquery.query.ranking import Mode, Query, Ranking, Reference
 from simquery.query.searcher import Searcher
 
-__all__ = ["Approximation", "measure_recall", "sampled_references", "sufficient"]
+__all__ = ["Approximation", "RecallReport", "measure_case", "measure_recall", "sampled_references", "sufficient"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,70 @@ class Approximation:
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON shows them."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class RecallReport:
+    """What approximate queries lose on a case.
+
+    Attributes
+    ----------
+    k
+        Number of hits that were compared.
+    references
+        Number of pictures that served as references.
+    recall
+        By the name of the distance, one `Approximation` for each number of candidates.
+    chosen
+        By the name of the distance, the smallest number of candidates that reaches the recall to be stored; None where
+        no number does.
+    """
+
+    k: int
+    references: int
+    recall: Mapping[str, Sequence[Approximation]]
+    chosen: Mapping[str, int | None] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> dict[str, int]:
+        """Numbers of candidates that were stored with the case, by the name of the distance."""
+        return {name: number for name, number in self.chosen.items() if number is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON shows it."""
+        rows = {name: [row.as_dict() for row in rows] for name, rows in self.recall.items()}
+        return {"k": self.k, "references": self.references, "recall": rows, "stored": self.stored}
+
+
+def measure_case(
+    client: Elasticsearch,
+    searcher: Searcher,
+    distances: Sequence[Distance],
+    *,
+    k: int,
+    candidates: Sequence[int],
+    sample: int,
+    store: float | None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> RecallReport:
+    """Compare approximate with exact queries on a case; parameters are those of `simquery.Case.recall`."""
+    numbers = sorted({max(k, number) for number in candidates})
+    distances = distances or [each for each in DISTANCES.values() if each.graph == searcher.embedding.similarity]
+    references = sampled_references(client, searcher, sample)
+    done = count()
+
+    def step() -> None:
+        progress(next(done) + 1, len(distances) * len(references))
+
+    found = {
+        distance.name: measure_recall(searcher, references, distance, k=k, candidates=numbers, progress=step)
+        for distance in distances
+    }
+    chosen = {} if store is None else {name: sufficient(rows, store) for name, rows in found.items()}
+    report = RecallReport(k, len(references), found, chosen)
+    if report.stored:
+        store_candidates(client, searcher.case, searcher.model, report.stored)
+    return report
 
 
 def sampled_references(client: Elasticsearch, searcher: Searcher, count: int) -> list[Reference]:

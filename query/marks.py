@@ -17,10 +17,10 @@ from typing import Any
 from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import scan
 
-from simquery import __version__
 from simquery.errors import QueryError
 from simquery.mappings import marks_index, open_marks_index, results_index
 from simquery.query.results import create_documents, document_id
+from simquery.version import __version__
 
 __all__ = ["Mark", "Review", "Verdict", "mark_hits", "read_review"]
 

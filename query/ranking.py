@@ -1,7 +1,7 @@
 """What a query asks and gives: hits in the order of (distance, SHA-256), and all that is needed to repeat it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -163,6 +163,12 @@ class Ranking:
     matched: int | None
     took_ms: int
     hits: tuple[Hit, ...]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
 
     @property
     def references(self) -> tuple[Reference, ...]:

@@ -12,12 +12,12 @@ from typing import Any
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import BulkIndexError, bulk
 
-from simquery import __version__
 from simquery.errors import ClusterError, PictureError
 from simquery.mappings import images_index, open_marks_index, open_results_index
 from simquery.paths import display_path, real_path
 from simquery.pictures.thumbnails import blurred, read_thumbnail
 from simquery.query.ranking import Ranking
+from simquery.version import __version__
 
 __all__ = ["Saved", "create_documents", "document_id", "result_documents", "save_ranking"]
 

@@ -21,7 +21,8 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     for name in [name for name in os.environ if name.startswith("SIMQUERY_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SIMQUERY_INFERENCE", "tensorflow")  # OpenVINO has tests of its own, and takes seconds to start
-    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))  # no simquery.toml of the developer's
+    monkeypatch.setenv("SIMQUERY_CONFIG", os.devnull)
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from simquery.embedders import Features, Pixels
 
 
 class Mean:
-    """The mean colour, brightened so that it is never black."""
+    """Embeds a picture as its mean colour, brightened so that the vector is never zero."""
 
     name = "mean"
     dims = 3
@@ -18,7 +18,7 @@ class Mean:
 
 
 class Wide(Mean):
-    """One that looks at more pixels than its neighbour."""
+    """The same with a larger input."""
 
     name = "wide"
     input_size = (400, 300)

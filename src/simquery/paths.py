@@ -9,10 +9,11 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["display_path", "real_path"]
+__all__ = ["display_path", "printable", "real_path"]
 
 # Listed, not asked of the Unicode database: the text of a path must not depend on the version of Python.
 _RAW = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\udc80-\udcff\\]")
+_CONTROL = re.compile(r"(?![\n\t\\])" + _RAW.pattern)
 _ESCAPED = re.compile(rb"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|\\)")
 _ASCII_END = 0x80
 _SURROGATES = range(0xDC00, 0xE000)
@@ -22,6 +23,11 @@ _SURROGATES = range(0xDC00, 0xE000)
 def display_path(path: Path) -> str:
     """Text of a path, to be stored and printed."""
     return _RAW.sub(_escape, os.fsencode(path).decode("utf-8", "surrogateescape"))
+
+
+def printable(text: str) -> str:
+    """Escape what must not reach a terminal raw in a text that may quote evidence; line breaks and tabs stay."""
+    return _CONTROL.sub(_escape, text)
 
 
 def real_path(text: str) -> Path:

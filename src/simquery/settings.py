@@ -1,29 +1,32 @@
-"""Settings: defaults < ``simquery.toml`` < environment (``SIMQUERY_…``) < options of the command line."""
+"""Settings: defaults < configuration file < environment (``SIMQUERY_…``) < options of the command line.
+
+The configuration file is the one that ``--config`` or ``SIMQUERY_CONFIG`` names, or else ``simquery.toml`` in the
+user's configuration folder. The current folder is never searched: it may hold evidence, and evidence must not
+configure anything.
+"""
 
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import platformdirs
 from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnparsableSettingsError
 
 from simquery.errors import SettingsError
 
-__all__ = ["DEFAULT_MODEL", "EXACT_UP_TO", "Settings", "load_settings"]
+__all__ = ["DEFAULT_MODEL", "EXACT_UP_TO", "Settings", "configuration_file", "load_settings"]
 
 DEFAULT_MODEL = "inceptionresnetv2"
 """The network that the thesis recommends (de Bie 2020, chapter 6)."""
 
 EXACT_UP_TO = 250_000
 """Pictures up to which a query without a mode scores all of them: a fifth of a second on two cores."""
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
 
@@ -42,7 +45,7 @@ def _default_cache() -> Path:
 
 
 class Settings(BaseSettings):
-    """What a user can set, each with ``SIMQUERY_<NAME>`` or in ``simquery.toml``.
+    """What a user can set, each with ``SIMQUERY_<NAME>`` or in the configuration file (see `load_settings`).
 
     Secrets are `pydantic.SecretStr`: they print as asterisks.
     """
@@ -105,52 +108,75 @@ class Settings(BaseSettings):
             raise ValueError("set an api_key, or username and password, not both")
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options first, then the environment, then the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+def configuration_file() -> Path:
+    """Return the configuration file in use when no option names one; it need not exist."""
+    named = os.environ.get("SIMQUERY_CONFIG")
+    if named is not None:
+        return Path(named)
+    folder = Path("/etc/simquery") if os.geteuid() == 0 else platformdirs.user_config_path("simquery")
+    return folder / "simquery.toml"
 
 
-def _config_file() -> Path:
-    return Path(os.environ.get("SIMQUERY_CONFIG", "simquery.toml"))
-
-
-def load_settings(**options: Any) -> Settings:
-    """Read the settings; options that are None do not count.
+def load_settings(config: Path | None = None, **options: Any) -> Settings:
+    """Read the settings.
 
     Parameters
     ----------
+    config
+        Configuration file to read instead of `configuration_file`.
     **options
-        Values of command-line options, by the name of the setting.
+        Values of command-line options, by the name of the setting; those that are None do not count.
 
     Raises
     ------
     SettingsError
-        Naming each setting that cannot be used, never its value: it may be a secret.
+        Naming each setting that cannot be used, never its value: it may be a secret. Also when the configuration file
+        cannot be read, or when other users can write to it.
     """
-    config = _config_file()
-    if "SIMQUERY_CONFIG" in os.environ and not config.is_file():
-        raise SettingsError(f"SIMQUERY_CONFIG names '{config}', which is not a file.")
+    file = config or configuration_file()
+    must_exist = config is not None or "SIMQUERY_CONFIG" in os.environ
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        values = _read_file(file, must_exist=must_exist) | EnvSettingsSource(Settings)() | given
+        return Settings(**values)
     except ValidationError as error:
         problems = "; ".join(_describe(problem["loc"], problem["msg"]) for problem in error.errors(include_input=False))
         raise SettingsError(f"Settings that cannot be used: {problems}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"'{config}' is not valid TOML: {error}.") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"'{config}' is not UTF-8 text.") from None
-    except OSError as error:
-        raise SettingsError(f"'{config}' cannot be read: {error.strerror}.") from None
     except UnparsableSettingsError as error:
         raise SettingsError(f"Settings that cannot be used: {error}.") from None
+
+
+def _read_file(file: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            _require_trusted(file, os.fstat(opened.fileno()))
+            return tomllib.load(opened)
+    except FileNotFoundError:
+        if must_exist:
+            raise SettingsError(f"There is no configuration file '{file}'.") from None
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"'{file}' is not valid TOML: {error}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"'{file}' is not UTF-8 text.") from None
+    except OSError as error:
+        raise SettingsError(f"'{file}' cannot be read: {error.strerror}.") from None
+
+
+def _require_trusted(file: Path, facts: os.stat_result) -> None:
+    """Refuse a file that another user can change: it decides where vectors go and which programs run."""
+    if stat.S_ISCHR(facts.st_mode):  # /dev/null: no settings
+        return
+    if not stat.S_ISREG(facts.st_mode):
+        raise SettingsError(f"The configuration file '{file}' is not a regular file.")
+    if facts.st_uid not in {0, os.geteuid()}:
+        raise SettingsError(f"The configuration file '{file}' belongs to another user: make a copy of your own.")
+    folder = file.resolve().parent.stat()
+    if facts.st_mode & _OTHERS_WRITE or (folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX):
+        raise SettingsError(
+            f"Other users can write to the configuration file '{file}' or its folder: run 'chmod go-w' on both."
+        )
 
 
 def _describe(location: tuple[int | str, ...], message: str) -> str:

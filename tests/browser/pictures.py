@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from simquery.cli.options import open_cluster
+from simquery.connection import open_cluster
 from simquery.kibana.objects import vega_specs
 from simquery.settings import load_settings
 from tests.browser.rendering import WIDTH, answered, drawn_page, install_packages, page

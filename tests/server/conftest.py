@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from elasticsearch import Elasticsearch
-from pydantic import AnyHttpUrl
 
 from simquery.cluster import connect
 from simquery.embedders import Embedder, build_embedder
@@ -33,16 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Settings]:
-    """Settings that lead to a running cluster."""
+    """Settings that lead to a running cluster as its administrator, because tests delete what they make."""
     home = Path(KEPT_HOME or tempfile.mkdtemp(prefix="simquery-test-"))
     home.chmod(0o711)
     base = Settings(home=home, heap="1g")
     node = LocalNode(base)
     try:
         node.up(print)
-        username, password = node.credentials()
-        own = {"url": AnyHttpUrl(node.status().url or ""), "username": username, "password": password, "model": MODEL}
-        yield base.model_copy(update=own)
+        yield node.administration().model_copy(update={"model": MODEL})
     finally:
         if not KEPT_HOME:
             node.down()
@@ -84,11 +81,12 @@ def index(client: Elasticsearch, case: str, embedder: Embedder) -> Callable[[Pat
 
 @pytest.fixture
 def command_environment(cluster: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let commands run in this process find the cluster, as a user's environment would."""
-    assert cluster.password is not None
-    monkeypatch.setenv("SIMQUERY_URL", str(cluster.url))
-    monkeypatch.setenv("SIMQUERY_USERNAME", str(cluster.username))
-    monkeypatch.setenv("SIMQUERY_PASSWORD", cluster.password.get_secret_value())
+    """Let commands run in this process find the cluster, with the key that the local node gives its user."""
+    own = LocalNode(cluster).connection()
+    assert own.api_key is not None
+    monkeypatch.setenv("SIMQUERY_URL", str(own.url))
+    monkeypatch.setenv("SIMQUERY_CA_FILE", str(own.ca_file))
+    monkeypatch.setenv("SIMQUERY_API_KEY", own.api_key.get_secret_value())
     monkeypatch.setenv("SIMQUERY_MODEL", MODEL)
     monkeypatch.setenv("SIMQUERY_HOME", str(cluster.home))
     monkeypatch.setenv("SIMQUERY_KEEP_WARM", "0")

@@ -179,7 +179,7 @@ def test_a_signal_during_indexing_ends_it_cleanly_and_the_next_run_goes_on(
         said += indexing.stderr.read()
     assert indexing.returncode == code, said
     assert "Traceback" not in said
-    assert ("the same command goes on from there" in said) == (command == "index")
+    assert ("run the same command again to go on from there" in said) == (command == "index")
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
     assert counts["unchanged"] >= 64
     assert counts["indexed"] + counts["unchanged"] == 600
@@ -216,7 +216,7 @@ def test_missing_and_unreadable_input_has_exit_code_3(case: str, evidence: Path,
 def test_an_empty_folder_is_indexed_without_complaint(case: str, tmp_path: Path) -> None:
     done = simquery("index", tmp_path, "--case", case)
     assert done.returncode == 0
-    assert "0 indexed" in done.stderr
+    assert "0 indexed" in done.stdout
 
 
 def test_an_unknown_model_has_exit_code_4_and_names_the_known_ones(case: str, evidence: Path) -> None:
@@ -241,7 +241,7 @@ def test_wrong_credentials_have_exit_code_5_and_are_not_repeated(evidence: Path)
 
 
 def test_bad_settings_have_exit_code_2() -> None:
-    assert "SIMQUERY_CASE" in fails(2, "status", "--case", "No Good")
+    assert "SIMQUERY_CASE" in fails(2, "query", "a.jpg", "--case", "No Good")
 
 
 def test_a_sheet_never_overwrites_a_file(case: str, evidence: Path) -> None:

@@ -14,7 +14,7 @@ from simquery.evaluation.documents import store
 from simquery.evaluation.embeddings import embed_dataset
 from simquery.evaluation.harness import Condition
 from simquery.evaluation.measures import Found, parse_measures
-from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, evaluate
+from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, judge_networks
 from simquery.evaluation.times import Timing, time_elasticsearch
 from simquery.indexer import Counts
 from simquery.mappings import template
@@ -51,7 +51,7 @@ def never() -> Embedder:
 def evaluated(dataset: Dataset, cluster: Settings, client: Elasticsearch, case: str, tmp_path: Path) -> Evaluation:
     settings = cluster.model_copy(update={"case": case, "cache": tmp_path / "cache"})
     protocol = Protocol((MODEL,), measures=MEASURES, references=10, several=1, augment=False)
-    return evaluate(dataset, protocol, settings, client=client)
+    return judge_networks(dataset, protocol, settings, client=client)
 
 
 def test_what_a_query_returns_gets_the_measures_that_the_harness_says(
@@ -157,15 +157,13 @@ def test_measures_and_times_are_stored_for_kibana_and_once_only(
             client.delete_by_query(index=index, query=query, refresh=True)
 
 
-def test_distances_are_timed_in_a_case_of_their_own_that_is_gone_afterwards(
+def test_distances_are_timed_in_a_scratch_index_that_is_gone_afterwards(
     dataset: Dataset, client: Elasticsearch
 ) -> None:
     vectors = np.random.default_rng(1).random((len(dataset.pictures), 16), dtype=np.float32)
     before = set(client.indices.get(index="simquery-*").body)
     timings = list(
-        time_elasticsearch(
-            client, "net", "f" * 64, dataset, vectors, rows=[0, 1], distances=list(DISTANCES.values()), runs=3
-        )
+        time_elasticsearch(client, "net", dataset, vectors, rows=[0, 1], distances=list(DISTANCES.values()), runs=3)
     )
     assert len(timings) == 3 * len(DISTANCES)
     assert {(timing.engine, timing.stage, timing.count) for timing in timings} == {("elasticsearch", "distance", 60)}

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from elasticsearch import AuthenticationException, Elasticsearch
 
+from simquery.cluster import connect
 from simquery.distances import DISTANCES
 from simquery.errors import NodeError
 from simquery.mappings import install_templates
@@ -47,10 +48,7 @@ def node(home: Path) -> Iterator[LocalNode]:
 
 
 def client(node: LocalNode) -> Elasticsearch:
-    url = node.status().url
-    assert url is not None
-    username, password = node.credentials()
-    return Elasticsearch(url, basic_auth=(username, password.get_secret_value()))
+    return connect(node.administration())
 
 
 def rankings(elasticsearch: Elasticsearch) -> dict[str, tuple[Hit, ...]]:
@@ -83,9 +81,12 @@ def start_elsewhere(home: Path) -> str:
     return answer.stdout + answer.stderr
 
 
-def check_that_strangers_are_refused(url: str) -> None:
+def check_that_strangers_are_refused(url: str, certificate: Path) -> None:
     for options in ({}, {"basic_auth": ("elastic", "wrong")}):
-        with Elasticsearch(url, **options) as stranger, pytest.raises(AuthenticationException):  # type: ignore[arg-type]
+        with (
+            Elasticsearch(url, ca_certs=str(certificate), **options) as stranger,
+            pytest.raises(AuthenticationException),
+        ):  # type: ignore[arg-type]
             stranger.info()
 
 
@@ -115,11 +116,12 @@ def test_life_cycle(node: LocalNode, home: Path, caplog: pytest.LogCaptureFixtur
     assert status.log.stat().st_size > 0
     if os.geteuid() == 0:
         assert Path(f"/proc/{status.pid}").stat().st_uid != 0
-    check_that_strangers_are_refused(status.url)
+    assert status.certificate is not None
+    check_that_strangers_are_refused(status.url, status.certificate)
 
     # The second `up` finds it.
     assert node.up(lines.append) == status
-    assert "already runs" in lines[0]
+    assert "already running" in lines[0]
 
     with client(node) as elasticsearch:
         assert elasticsearch.info()["version"]["number"] == status.version

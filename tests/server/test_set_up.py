@@ -119,7 +119,7 @@ def tls_address(prepared: Path) -> Iterator[AnyHttpUrl]:
 
 def test_clients_that_know_the_authority_accept_the_certificates(prepared: Path, tls_address: AnyHttpUrl) -> None:
     trusting = Settings(ca_file=prepared / "trust" / "ca.crt", username="elastic", password="x", url=tls_address)
-    with Kibana(tls_address, trusting) as kibana, pytest.raises(KibanaError, match="did not take over"):
+    with Kibana(tls_address, trusting) as kibana, pytest.raises(KibanaError, match="did not import"):
         kibana.install([])  # the answer came: it is only not Kibana's
     with pytest.raises(NotElasticsearchError):
         connect(trusting)

@@ -1,7 +1,12 @@
+"""Augmented pictures, as queries and evaluations make them."""
+
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from simquery.pictures.augmentation import AUGMENTATIONS
 from simquery.query import Augmentation, variants
 from tests.conftest import pixels
 
@@ -38,3 +43,29 @@ def test_the_crop_shows_the_middle() -> None:
     framed = np.zeros((100, 100, 3), np.uint8)
     framed[15:85, 15:85] = 200
     assert (variants(framed, [Augmentation.CROP])[1] == 200).all()
+
+
+def test_each_augmentation_changes_a_picture() -> None:
+    picture = pixels(3)
+    for name, augment in AUGMENTATIONS.items():
+        changed = augment(picture)
+        assert (changed.dtype, changed.shape[2]) == (np.uint8, 3), name
+        assert changed.shape != picture.shape or not np.array_equal(changed, picture), name
+    np.testing.assert_array_equal(AUGMENTATIONS["rotated"](picture), np.rot90(picture))
+    np.testing.assert_array_equal(AUGMENTATIONS["flipped"](picture), picture[:, ::-1])
+    assert AUGMENTATIONS["cropped"](picture).shape == (48 - 2 * 7, 64 - 2 * 9, 3)
+
+
+def test_recompressed_pictures_are_those_of_a_jpeg_of_quality_20() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(SQUARE).save(buffer, "JPEG", quality=20)
+    np.testing.assert_array_equal(AUGMENTATIONS["recompressed"](SQUARE), np.asarray(Image.open(buffer)))
+
+
+def test_queries_and_evaluations_augment_alike() -> None:
+    for choice, name in (
+        (Augmentation.FLIP, "flipped"),
+        (Augmentation.ROTATE, "rotated"),
+        (Augmentation.GREY, "grey"),
+    ):
+        np.testing.assert_array_equal(variants(SQUARE, [choice])[1], AUGMENTATIONS[name](SQUARE))

@@ -33,8 +33,20 @@ def test_every_command_has_the_common_options_and_every_option_a_help(name: str)
         if isinstance(parameter, click.Option)
         for flag in parameter.opts
     }
-    assert {"--case", "--model", "--verbose", "--quiet"} <= set(options)
+    assert {"--config", "--verbose", "--quiet"} <= set(options)
     assert all(option.help for option in options.values())
+
+
+def test_only_commands_that_use_case_and_model_have_these_options() -> None:
+    def having(option: str) -> set[str]:
+        return {name.removeprefix("simquery ") for name, command in COMMANDS.items() if option in _options(command)}
+
+    assert having("--case") == {"index", "watch", "verify", "query", "recall", "evaluate"}
+    assert having("--model") == {"index", "watch", "query", "recall", "evaluate"}
+
+
+def _options(command: click.Command) -> set[str]:
+    return {flag for parameter in command.params for flag in parameter.opts}
 
 
 def test_the_command_reference_is_up_to_date() -> None:

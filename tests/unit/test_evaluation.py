@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,18 +16,18 @@ from simquery.distances import DISTANCES
 from simquery.embedders import Features, Pixels
 from simquery.errors import DatasetError, EmbedderError, SettingsError
 from simquery.evaluation import embeddings, figures
-from simquery.evaluation.augmented import AUGMENTATIONS, augmented
 from simquery.evaluation.dataset import read_dataset
 from simquery.evaluation.embeddings import VectorCache, embed_dataset
 from simquery.evaluation.figures import draw_figures
 from simquery.evaluation.harness import Condition
 from simquery.evaluation.measures import parse_measures
-from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, evaluate
+from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, judge_networks
 from simquery.evaluation.tables import class_table
 from simquery.evaluation.times import MeanTime, Timing, mean_times, time_network
 from simquery.evaluation.trec import RunWriter
+from simquery.pictures import decoding
 from simquery.settings import Settings, load_settings
-from tests.conftest import pixels, save_picture
+from tests.conftest import pixels
 
 LAB_NETWORK = """
 import numpy as np
@@ -71,7 +72,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     (tmp_path / "lab" / "lab_network.py").write_text(LAB_NETWORK)
     monkeypatch.syspath_prepend(str(tmp_path / "lab"))
     monkeypatch.delitem(sys.modules, "lab_network", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lab"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lab"), prepend=os.pathsep)
     monkeypatch.setenv("SIMQUERY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SIMQUERY_EMBEDDERS", '{"colours": "lab_network:Colours"}')
     monkeypatch.setenv("SIMQUERY_MODEL", "colours")
@@ -85,7 +86,7 @@ def run(*arguments: object) -> Result:
 
 
 def evaluated(classes: Path, settings: Settings, **options: object) -> Evaluation:
-    return evaluate(read_dataset(classes, {"others"}), Protocol(("colours",), **options), settings)  # type: ignore[arg-type]
+    return judge_networks(read_dataset(classes, {"others"}), Protocol(("colours",), **options), settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("settings")
@@ -245,19 +246,6 @@ def test_values_are_those_of_ranking_by_the_distance_itself(classes: Path, setti
             assert values[2] == sum(ranks) - ranks[-1] / 2
 
 
-def test_each_augmentation_changes_a_picture_and_is_read_like_any_other(tmp_path: Path) -> None:
-    file = save_picture(tmp_path / "a.png", 3)
-    for name in AUGMENTATIONS:
-        (tmp_path / name).write_bytes(augmented(file, name))
-        with Image.open(tmp_path / name) as image:
-            shown = np.asarray(image.convert("RGB"))
-        assert shown.shape != (48, 64, 3) or not np.array_equal(shown, pixels(3)), name
-    with Image.open(tmp_path / "rotated") as image:
-        assert np.array_equal(np.rot90(pixels(3)), np.asarray(image))
-    with Image.open(tmp_path / "flipped") as image:
-        assert np.array_equal(pixels(3)[:, ::-1], np.asarray(image))
-
-
 def test_an_interrupted_run_goes_on_where_it_was(
     classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +276,83 @@ def test_vectors_of_other_weights_are_not_taken_from_the_cache(tmp_path: Path) -
     vectors = np.zeros((1, 48), dtype=np.float32)
     assert VectorCache(tmp_path, Colours()).fill(["a"], vectors).all()
     assert not VectorCache(tmp_path, Retrained()).fill(["a"], vectors).any()
+
+
+def test_vectors_of_another_engine_or_precision_are_not_taken_from_the_cache(tmp_path: Path) -> None:
+    class ByTensorFlow(Colours):
+        inference = "tensorflow"
+
+    class InHalfPrecision(Colours):
+        inference = "tensorflow mixed_float16"
+
+    VectorCache(tmp_path, ByTensorFlow()).store(["a"], np.ones((1, 48), dtype=np.float32))
+    vectors = np.zeros((1, 48), dtype=np.float32)
+    assert VectorCache(tmp_path, ByTensorFlow()).fill(["a"], vectors).all()
+    for other in (Colours(), InHalfPrecision()):
+        assert not VectorCache(tmp_path, other).fill(["a"], vectors).any()
+
+
+def test_runs_by_two_engines_have_two_names_and_say_which_engine(
+    classes: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    network = "mobilenetv2-0.35"
+    protocol = Protocol((network,), distances=("cosine",), references=3, several=1, augment=False)
+    manifests = {
+        inference: judge_networks(
+            read_dataset(classes),
+            protocol,
+            Settings(model=network, weights_dir=weights, cache=tmp_path / "cache", inference=inference),
+        ).manifest
+        for inference in ("tensorflow", "openvino")
+    }
+    engines = {name: each["determined_by"]["inference"][network] for name, each in manifests.items()}
+    assert {name: each["engine"] for name, each in engines.items()} == {name: name for name in manifests}
+    assert engines["openvino"]["version"] == openvino.__version__
+    assert manifests["tensorflow"]["determined_by"]["vectors"] != manifests["openvino"]["determined_by"]["vectors"]
+    assert manifests["tensorflow"]["run"] != manifests["openvino"]["run"]
+
+
+def test_a_run_whose_vectors_differ_in_one_bit_has_another_name(
+    classes: Path, settings: Settings, tmp_path: Path
+) -> None:
+    own = LAB_NETWORK.replace(".astype(np.float32)", ".astype(np.float32) + np.float32(1e-5)")
+    (tmp_path / "lab" / "other_processor.py").write_text(own)
+    other = settings.model_copy(
+        update={"embedders": {"colours": "other_processor:Colours"}, "cache": tmp_path / "other cache"}
+    )
+    first, again, second = (evaluated(classes, each, augment=False).manifest for each in (settings, settings, other))
+    assert first["determined_by"]["models"] == second["determined_by"]["models"]
+    assert first["run"] == again["run"] != second["run"]
+
+
+def test_pictures_are_decoded_in_other_processes_only(
+    classes: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded in the process of the run")
+
+    # The fresh process in which networks are timed loads the lab's module, too.
+    refusing = "import simquery.pictures.decoding as d\nd.decode_picture = d.load_picture = None"
+    (tmp_path / "lab" / "lab_network.py").write_text(f"{LAB_NETWORK}\n{refusing}")
+    monkeypatch.setattr(decoding, "decode_picture", refuse)
+    monkeypatch.setattr(decoding, "load_picture", refuse)
+    data = read_dataset(classes)
+    results = evaluated(classes, settings).results
+    assert len(results.dataset.pictures) == len(data.pictures)
+    assert any(condition.augment == "recompressed" for condition in results.values)
+    assert not embeddings.unreadable(data)
+    assert {timing.stage for timing in time_network(settings, data.pictures, 1)} == {"build", "extraction"}
+
+
+def test_an_empty_file_is_called_one_as_in_the_ledger(classes: Path, settings: Settings) -> None:
+    (classes / "ash" / "0.png").write_bytes(b"")
+    (classes / "ash" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    omissions = evaluated(classes, settings, augment=False).results.dataset.omissions
+    assert {omission.path: omission.reason for omission in omissions} == {
+        "ash/0.png": "empty file (0 bytes)",
+        "ash/broken.jpg": "not a picture in any format that can be decoded here",
+    }
 
 
 def test_pictures_that_give_no_vector_are_left_out_with_their_reasons(classes: Path, settings: Settings) -> None:
@@ -346,6 +411,12 @@ def test_a_network_that_cannot_be_built_cannot_be_timed(settings: Settings) -> N
         EmbedderError, match=r"'nowhere' could not be timed in a process of its own: .*no model 'nowhere'"
     ):
         list(time_network(settings.model_copy(update={"model": "nowhere"}), [], 1))
+
+
+def test_modules_in_the_current_folder_are_not_run_when_networks_are_timed(classes: Path, settings: Settings) -> None:
+    Path("numpy.py").write_text("raise SystemExit('a module of the evidence was run')")
+    timings = list(time_network(settings, read_dataset(classes).pictures, 1))
+    assert len(timings) == 2
 
 
 def test_without_matplotlib_everything_but_the_figures_is_there(

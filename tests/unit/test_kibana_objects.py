@@ -222,7 +222,7 @@ def test_a_part_of_the_objects_is_a_failure(address: AnyHttpUrl) -> None:
         ((403, {"message": "Unable to bulk_create dashboard"}), "lack a right: Unable to bulk_create dashboard"),
         ((404, {"message": "Not Found"}), "check --url and --space"),
         ((503, {"message": "License is not available."}), "503: License is not available"),
-        ((502, b"<html>a proxy</html>"), "502: it gives no reason"),
+        ((502, b"<html>a proxy</html>"), "502: no reason given"),
         ((200, b"<html>a login page</html>"), "200"),
     ],
 )

@@ -16,18 +16,16 @@ from pathlib import Path
 import pytest
 
 from simquery.errors import DiskSpaceError, DownloadError, NodeError
+from simquery.node.download import download, fetch_text
 from simquery.node.files import (
     checksum,
-    download,
-    fetch_text,
     human_size,
     remove_scratch,
     require_space,
     scratch_folder,
-    unpack_tar,
-    unpack_zip,
     write_atomically,
 )
+from simquery.node.unpacking import unpack_tar, unpack_zip
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -106,7 +104,7 @@ def test_download(web: tuple[str, Path], tmp_path: Path) -> None:
 
 
 def test_download_reports_its_progress(web: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simquery.node.files.SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("simquery.node.download.SECONDS_BETWEEN_REPORTS", 0.0)
     url, folder = web
     (folder / "file").write_bytes(b"x" * 3_000_000)
     lines: list[str] = []
@@ -233,7 +231,7 @@ def test_unpack_zip_stays_inside_its_target(tmp_path: Path) -> None:
 
 
 def test_a_network_that_swallows_everything_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simquery.node.files.SECONDS_TO_CONNECT", 0.1)
+    monkeypatch.setattr("simquery.node.download.SECONDS_TO_CONNECT", 0.1)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

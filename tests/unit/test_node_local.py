@@ -45,7 +45,6 @@ def server(folder: Path) -> Path:
     scripts = {
         "elasticsearch": 'echo "java.lang.IllegalStateException: the disk is on fire"; exit 1',
         "elasticsearch-keystore": 'cat > "$ES_PATH_CONF/elasticsearch.keystore"',
-        "elasticsearch-certutil": 'touch "$ES_PATH_CONF/transport.p12"',
     }
     for name, script in scripts.items():
         (home / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")

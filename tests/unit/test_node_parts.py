@@ -10,9 +10,11 @@ import pytest
 
 from simquery.errors import DataVersionError, NodeError, PortError
 from simquery.node.account import FIRST_FREE_UID, Account, server_account
+from simquery.node.certificate import make_certificate
 from simquery.node.config import elasticsearch_yml, own_jvm_options
-from simquery.node.health import DEFAULT_PORT, ask, choose_port, is_settled
+from simquery.node.health import ask, is_settled, node_client
 from simquery.node.layout import Layout, Record
+from simquery.node.port import DEFAULT_PORT, choose_port
 from simquery.node.process import ProcessEngine, last_words, marker
 from simquery.node.versions import check_data_version, read_data_version, write_data_version
 
@@ -77,10 +79,17 @@ def test_another_port_where_the_default_is_taken() -> None:
         assert choose_port(port) == port
 
 
-def test_a_silent_port_is_no_answer(taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    (tmp_path / "node.crt").write_text(make_certificate()[1])
+    return tmp_path / "node.crt"
+
+
+def test_a_silent_port_is_no_answer(taken_port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simquery.node.health.SECONDS_FOR_ANSWER", 0.1)
-    assert ask(taken_port, "/", "elastic", "x") is None
-    assert ask(1, "/", "elastic", "x") is None
+    for port in (taken_port, 1):
+        with node_client(f"https://127.0.0.1:{port}", certificate, "elastic", "x") as client:
+            assert ask(client) is None
 
 
 YELLOW = {"status": "yellow", "initializing_shards": 0, "relocating_shards": 0, "number_of_pending_tasks": 0}

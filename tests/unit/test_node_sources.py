@@ -16,11 +16,14 @@ from typing import NoReturn
 import pytest
 
 from simquery.errors import DiskSpaceError, DownloadError, JavaError, NodeError
-from simquery.node import sources
+from simquery.node import archive as elastic_archive
 from simquery.node.account import Account
+from simquery.node.archive import archive_name, fetch_archive
+from simquery.node.cache import VERSION
 from simquery.node.distribution import Distribution, open_distribution
 from simquery.node.java import Jdk
-from simquery.node.sources import VERSION, archive_name, fetch_archive, fetch_with_maven, find_server
+from simquery.node.maven import fetch_with_maven, zip_in
+from simquery.node.sources import find_server
 
 ME = Account(os.geteuid(), os.getegid())
 NOWHERE = "http://127.0.0.1:1"
@@ -147,7 +150,7 @@ def elastic(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 @pytest.fixture
 def _small_archive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "ARCHIVE_SPACE", 1_000_000)
+    monkeypatch.setattr(elastic_archive, "ARCHIVE_SPACE", 1_000_000)
 
 
 @pytest.mark.usefixtures("_small_archive")
@@ -173,7 +176,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_kept(elastic: tuple[str, Pat
 
 
 def test_no_room_for_the_archive(elastic: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "ARCHIVE_SPACE", 10**18)
+    monkeypatch.setattr(elastic_archive, "ARCHIVE_SPACE", 10**18)
     with pytest.raises(DiskSpaceError, match="Elastic's archive"):
         fetch_archive(tmp_path / "cache", silent, elastic[0])
 
@@ -183,7 +186,7 @@ def test_no_room_for_the_archive(elastic: tuple[str, Path], tmp_path: Path, monk
 
 def make_repository(repository: Path) -> str:
     """Put a zip like SonarQube's into a local Maven repository, and return its SHA-256."""
-    bundle = sources._zip_in(repository)
+    bundle = zip_in(repository)
     bundle.parent.mkdir(parents=True)
     with zipfile.ZipFile(bundle, "w") as content:
         content.writestr(f"sonarqube-26/elasticsearch/lib/elasticsearch-{VERSION}.jar", b"jar")
@@ -196,7 +199,7 @@ def test_a_zip_that_the_user_has_is_read_and_left_there(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     server = fetch_with_maven(tmp_path / "cache", silent, tmp_path / "m2", sha256)
     assert (server.source, server.version) == ("maven", VERSION)
-    assert sources._zip_in(tmp_path / "m2").is_file()
+    assert zip_in(tmp_path / "m2").is_file()
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [server.home.name]
     assert not list(server.home.rglob("other.jar"))
 
@@ -244,9 +247,9 @@ def test_scripts_are_used_where_they_exist(tmp_path: Path) -> None:
     command = server.server_command(jdk, tmp_path / "pid")
     assert command[0] == str(jdk.binary)
     assert command[-3:] == ["-d", "-p", str(tmp_path / "pid")]
-    assert server.tool_command("certutil", jdk, tmp_path, "cert")[-2:] == [
+    assert server.keystore_command(jdk, tmp_path, "list")[-2:] == [
         "org.elasticsearch.launcher.CliToolLauncher",
-        "cert",
+        "list",
     ]
     (home / "bin").mkdir()
     for name in ("elasticsearch", "elasticsearch-keystore"):
@@ -257,7 +260,7 @@ def test_scripts_are_used_where_they_exist(tmp_path: Path) -> None:
         "-p",
         str(tmp_path / "pid"),
     ]
-    assert server.tool_command("keystore", jdk, tmp_path, "list") == [
+    assert server.keystore_command(jdk, tmp_path, "list") == [
         str(home / "bin" / "elasticsearch-keystore"),
         "list",
     ]

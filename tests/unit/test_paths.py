@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simquery.paths import display_path, real_path
+from simquery.paths import display_path, printable, real_path
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,7 @@ def test_every_name_can_be_had_back(name: bytes) -> None:
     text.encode("utf-8")
     assert "\x1b" not in text
     assert "\n" not in text
+
+
+def test_a_message_that_quotes_evidence_cannot_steer_a_terminal() -> None:
+    assert printable("a\x1b[31mb\u202ec\\d\te\nf") == "a\\x1b[31mb\\u202ec\\d\te\nf"

@@ -1,12 +1,20 @@
 """Intervals, tests and the words made of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from simquery.evaluation.statistics import Comparison, compare, conclusion, confidence_interval
+from simquery.evaluation.statistics import Comparison, compare, conclusion, confidence_intervals
 
 EACH = [str(number) for number in range(40)]
+
+
+def confidence_interval(values: NDArray[np.float64], groups: Sequence[str], seed: int) -> tuple[float, float]:
+    (interval,) = confidence_intervals(values[:, np.newaxis], groups, seed)
+    return interval
 
 
 def test_the_interval_is_that_of_the_normal_distribution_where_that_holds() -> None:
@@ -34,6 +42,32 @@ def test_a_single_class_is_resampled_by_its_references() -> None:
 def test_values_that_are_missing_take_no_part() -> None:
     values = np.array([1.0, np.nan, 3.0])
     assert confidence_interval(values, ["a", "b", "c"], 0) == (1.0, 3.0)
+
+
+def test_a_single_reference_has_an_interval_of_its_own_value() -> None:
+    assert confidence_interval(np.array([0.5]), ["only"], seed=0) == (0.5, 0.5)
+
+
+def test_a_single_reference_shows_no_difference() -> None:
+    assert compare({"a": np.array([0.5]), "b": np.array([0.2])}, ["only"], seed=0) == [
+        Comparison("a", "b", pytest.approx(0.3), 1.0)  # type: ignore[arg-type]
+    ]
+
+
+def test_columns_have_the_intervals_that_they_have_alone() -> None:
+    values = np.random.default_rng(4).normal(size=(40, 3))
+    alone = [confidence_interval(column, EACH, seed=1) for column in values.T]
+    np.testing.assert_allclose(confidence_intervals(values, EACH, seed=1), alone)
+
+
+def test_whole_classes_change_sides() -> None:
+    differences = np.random.default_rng(9).normal(0.3, 1, 12)
+    names = [str(number) for number in range(12)]
+    each, repeated = np.zeros(12), np.zeros(120)
+    (alone,) = compare({"a": each + differences, "b": each}, names, seed=0)
+    (ten,) = compare({"a": repeated + np.repeat(differences, 10), "b": repeated}, np.repeat(names, 10).tolist(), seed=0)
+    assert ten.p == alone.p > 0.05
+    assert compare({"a": repeated + np.repeat(differences, 10), "b": repeated}, EACH * 3, seed=0)[0].p != ten.p
 
 
 def test_the_p_value_is_that_of_scipys_permutation_test() -> None:

@@ -14,7 +14,7 @@ from simquery.embedders.networks import NETWORKS
 from simquery.evaluation.dataset import read_dataset
 from simquery.evaluation.harness import Condition
 from simquery.evaluation.measures import parse_measures
-from simquery.evaluation.run import Protocol, evaluate
+from simquery.evaluation.run import Protocol, judge_networks
 from simquery.settings import load_settings
 from tests.conftest import save_picture
 
@@ -34,7 +34,7 @@ def test_a_network_of_the_thesis_is_evaluated_with_weights_from_a_file(name: str
         save_picture(tmp_path / "classes" / ("even" if seed % 2 else "odd") / f"{seed}.png", seed)
     settings = load_settings(model=name, weights_dir=tmp_path, cache=tmp_path / "cache")
     protocol = Protocol((name,), measures=parse_measures(["P@2", "nAUIRC"]), references=2, several=1, augment=False)
-    evaluation = evaluate(read_dataset(tmp_path / "classes"), protocol, settings)
+    evaluation = judge_networks(read_dataset(tmp_path / "classes"), protocol, settings)
     assert evaluation.manifest["determined_by"]["models"].keys() == {name}
     for distance in protocol.distances:
         values = evaluation.results.values[Condition(name, distance)]

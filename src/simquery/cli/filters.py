@@ -1,4 +1,4 @@
-"""Options that say what of a case is looked at."""
+"""Options that filter the pictures of a case."""
 
 import functools
 import json
@@ -9,29 +9,30 @@ from typing import Any
 import click
 
 from simquery.errors import QueryError
-from simquery.query import Filters, Place
+from simquery.query import Place
 
 __all__ = ["filter_options"]
 
 
-def filter_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options for filters, and the `Filters` made of them as ``filters``."""
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options for filters; it gets them in ``filters``, by the names of `QueryOptions`."""
 
     @click.option("--path", metavar="GLOB", help="Only paths like this; * also crosses folders: '*/DCIM/*.jpg'.")
     @click.option("--since", metavar="DATE", help="Only pictures from then on: 2019, 2019-05 or 2019-05-31.")
     @click.option("--until", metavar="DATE", help="Only pictures up to then, the date included.")
     @click.option("--camera", metavar="TEXT", help="Only pictures of cameras with this in make and model.")
     @click.option("--format", "formats", metavar="NAME", multiple=True, help="Only this format: JPEG, PNG …")
-    @click.option("--min-size", metavar="PIXELS", type=click.IntRange(1), help="Only pictures that wide and high.")
+    @click.option("--min-size", metavar="PIXELS", type=click.IntRange(1), help="Only pictures this wide and high.")
     @click.option("--label", "labels", metavar="NAME", multiple=True, help="Only pictures with this label.")
-    @click.option("--near", metavar="LAT,LON,KM", help="Only pictures that were taken around there.")
+    @click.option("--near", metavar="LAT,LON,KM", help="Only pictures taken around there.")
     @click.option("--filter", "raw", metavar="JSON", help="Only what this Elasticsearch query matches; @FILE reads it.")
     @functools.wraps(function)
     def with_filters(*, near: str | None, raw: str | None, **arguments: Any) -> None:
         names = ("path", "since", "until", "camera", "formats", "min_size", "labels")
-        given = {name: arguments.pop(name) for name in names}
-        place = Place.parse(near) if near is not None else None
-        function(filters=Filters(**given, near=place, raw=_raw(raw)), **arguments)
+        filters = {name: arguments.pop(name) for name in names}
+        filters["near"] = None if near is None else Place.parse(near)
+        filters["raw"] = _raw(raw)
+        function(filters=filters, **arguments)
 
     return with_filters
 

@@ -3,7 +3,8 @@
 import click
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
 
-from simquery.cli.options import command, say
+from simquery.cli.options import command
+from simquery.cli.output import say
 from simquery.errors import SettingsError
 from simquery.kibana import Kibana, as_ndjson, saved_objects
 from simquery.settings import Settings

@@ -7,16 +7,16 @@ from importlib import import_module
 
 import click
 
-from simquery import __version__
 from simquery.cluster import FOREIGN_ERRORS, explain
 from simquery.errors import SimqueryError
+from simquery.paths import printable
+from simquery.version import __version__
 
 __all__ = ["cli", "main"]
 
 logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
-
 
 _MODULES = {
     "up": "node",
@@ -32,7 +32,7 @@ _MODULES = {
     "models": "models",
     "kibana": "kibana",
 }
-"""The module of each command: only that of the one that is given is imported, for half of a query is imports."""
+"""The module of each command. Only the module of the given command is imported: half of a query is imports."""
 
 
 class _Commands(click.Group):
@@ -58,7 +58,7 @@ def cli() -> None:
       simquery evaluate FOLDER          judge networks and distances on a folder of classes
       simquery down                     stop the local Elasticsearch
 
-    Every setting can be given as SIMQUERY_<NAME> in the environment, or in simquery.toml.
+    Every setting can be given as SIMQUERY_<NAME> in the environment, or in the configuration file (see --config).
     """  # noqa: D301
 
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _fail("Stopped.", _INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone, as `| head` does
+        sys.stderr.close()  # the reader of our output has gone, as with `| head`
         sys.exit(0)
     except OSError as error:
         _fail(f"{error.filename or 'The output'}: {error.strerror or error}.", SimqueryError.exit_code)
@@ -88,5 +88,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"simquery: {message}", err=True)
+    click.echo(printable(f"simquery: {message}"), err=True)
     sys.exit(code)

@@ -1,6 +1,5 @@
-"""``simquery mark``: what an analyst says of the hits of a saved query."""
+"""``simquery mark``: what an analyst decided about the hits of a saved query."""
 
-import json
 import re
 from collections.abc import Iterable
 
@@ -9,8 +8,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
-from simquery.query.marks import Review, Verdict, mark_hits, read_review
+from simquery.case import open_case
+from simquery.cli.options import command, json_option
+from simquery.cli.output import RESULTS, print_json, say
+from simquery.query.marks import Review, Verdict
 from simquery.settings import Settings
 
 __all__ = ["mark"]
@@ -35,42 +36,39 @@ def _range(text: str) -> Iterable[int]:
 @click.command(epilog=_EPILOG)
 @click.argument("query")
 @click.argument("ranks", nargs=-1, metavar="[RANK...]", callback=_ranks)
-@click.option("--as", "verdict", type=click.Choice([str(each) for each in Verdict]), help="What is said of them.")
+@click.option("--as", "verdict", type=click.Choice([str(each) for each in Verdict]), help="The verdict on these hits.")
 @click.option("--note", help="Why.")
 @json_option
 @command
 def mark(
     settings: Settings, query: str, ranks: list[int], *, verdict: str | None, note: str | None, as_json: bool
 ) -> None:
-    """Mark hits of a saved QUERY as relevant, irrelevant or for review, or list what was said of them.
+    """Mark hits of a saved QUERY as relevant, irrelevant or for review, or list its marks.
 
-    A mark is never changed or removed: who marks a hit again adds to what was said before, and the latest mark counts.
-    Each has its time, the user that the cluster knows, and the account and machine of the command.
+    Marks are never changed or removed. Marking a hit again adds a mark; the latest one counts. Each mark has its time,
+    the user of the cluster, and the account and machine of the command.
     """
     if bool(ranks) != bool(verdict):
-        raise click.UsageError("Name the ranks and --as what they are marked; neither of them lists the marks.")
+        raise click.UsageError("To mark hits, give their ranks and --as; to list the marks, give neither.")
     if note is not None and not verdict:
-        raise click.UsageError("--note says why hits are marked: name the ranks, and --as what.")
-    with open_cluster(settings) as client:
-        if verdict:
-            mark_hits(client, query, ranks, Verdict(verdict), note=note)
-        review = read_review(client, query)
+        raise click.UsageError("--note only works with ranks and --as.")
+    with open_case(settings=settings) as case:
+        review = case.mark(query, ranks, verdict, note=note) if verdict else case.review(query)
     if as_json:
-        click.echo(json.dumps(review.as_dict(), indent=2))
+        print_json(review.as_dict())
     elif not verdict:
-        OUTPUT.print(_table(review))
+        RESULTS.print(_table(review))
     say(_described(review))
 
 
 def _table(review: Review) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, caption=review.title, caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, caption=Text(review.title), caption_justify="left")
     for name in ("rank", "mark", "at", "by", "account", "note"):
         table.add_column(name, justify="right" if name == "rank" else "left")
     current = review.current
     for each in review.marks:
         cells = (str(each.rank), each.mark, each.at, each.by or "", each.account, each.note or "")
-        # What was said before, and does not count any more.
-        style = "" if each is current[each.rank] else "strike"
+        style = "" if each is current[each.rank] else "strike"  # replaced by a later mark
         table.add_row(*(Text(cell, style) for cell in cells))
     return table
 

@@ -1,41 +1,37 @@
 """``simquery models list | bench | fetch | add``: which networks there are, and how their weights get here."""
 
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
-from simquery.cli.options import OUTPUT, command, json_option, say
-from simquery.embedders import build_embedder, model_names
-from simquery.embedders.cpu import is_installed
-from simquery.embedders.networks import NETWORKS, Network
-from simquery.embedders.throughput import throughput
-from simquery.embedders.weights import export_weights, find_weights, import_weights, stated_fingerprint
-from simquery.errors import UnknownModelError, WeightsError
+from simquery.cli.options import command, json_option
+from simquery.cli.output import RESULTS, print_json, say
+from simquery.embedders.catalogue import add_weights, catalogue, fetch_weights
+from simquery.embedders.catalogue import bench as bench_networks
 from simquery.settings import Settings
 
 __all__ = ["models"]
 
-_TO_DOWNLOAD = "to be downloaded"
-
 
 @click.group(epilog="Example:  simquery models list")
 def models() -> None:
-    """Networks: which there are, and how to bring their weights to a machine without internet."""
+    """List networks, and bring their weights to a machine without internet."""
 
 
 @models.command("list", epilog="Example:  simquery models list")
-@click.option("--fingerprints", is_flag=True, help="Load those that are here and show their fingerprints.")
+@click.option("--fingerprints", is_flag=True, help="Load the networks that are here, and show their fingerprints.")
 @json_option
 @command
 def list_models(settings: Settings, *, as_json: bool, fingerprints: bool) -> None:
     """List the networks, where each is cut, and where its weights are."""
-    rows = [_row(name, settings) for name in model_names(settings)]
-    if fingerprints:
-        rows = [{**row, "fingerprint": _fingerprint(row, settings)} for row in rows]
+    rows = [dataclasses.asdict(entry) for entry in catalogue(settings, fingerprints=fingerprints)]
+    if not fingerprints:
+        rows = [{name: value for name, value in row.items() if name != "fingerprint"} for row in rows]
     _show(rows, as_json=as_json)
 
 
@@ -50,30 +46,7 @@ def bench(settings: Settings, names: tuple[str, ...], batch: int, seconds: float
 
     The pictures are in memory: this is the network alone, by each way to compute it that is installed.
     """
-    chosen = names or [name for name in model_names(settings) if _row(name, settings)["weights"] != _TO_DOWNLOAD]
-    ways = ["tensorflow", *(["openvino"] if is_installed() and settings.precision == "float32" else [])]
-    rows: list[dict[str, object]] = []
-    for name in chosen:
-        row: dict[str, object] = {"model": name}
-        for way in ways:
-            embedder = build_embedder(settings.model_copy(update={"model": name, "inference": way}))
-            row[f"{way}, pictures/s"] = round(throughput(embedder, batch, seconds), 1)
-        rows.append(row)
-    _show(rows, as_json=as_json)
-
-
-def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    if not rows:
-        return
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    OUTPUT.print(table)
+    _show(bench_networks(settings, names, batch=batch, seconds=seconds), as_json=as_json)
 
 
 @models.command(epilog="Example:  simquery models fetch resnet50 --to /media/stick")
@@ -82,16 +55,10 @@ def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
 @command
 def fetch(settings: Settings, name: str, folder: Path | None) -> None:
     """Download the weights of network NAME, on a machine with internet, and check them."""
-    from simquery.embedders.keras import application_embedder  # noqa: PLC0415  (TensorFlow takes seconds)
-
-    network = _network(name)
-    fingerprint = application_embedder(network, None, settings.weights_dir).fingerprint
-    file = find_weights(network, settings.weights_dir)
-    if file is None:
-        raise WeightsError(f"Keras loaded the weights of '{network.name}', but did not keep them in its cache.")
-    say(f"'{network.name}' is here: '{file}', fingerprint {fingerprint}")
-    if folder is not None:
-        say(f"Copied to '{export_weights(network, file, fingerprint, folder)}'")
+    weights = fetch_weights(settings, name, folder)
+    say(f"'{weights.model}' is here: '{weights.file}', fingerprint {weights.fingerprint}")
+    if weights.exported is not None:
+        say(f"Copied to '{weights.exported}'")
 
 
 @models.command(epilog="Example:  simquery models add resnet50 /media/stick/resnet50.weights.h5")
@@ -100,49 +67,21 @@ def fetch(settings: Settings, name: str, folder: Path | None) -> None:
 @click.option("--fingerprint", help="What 'fetch' printed; by default what it wrote beside the file.")
 @command
 def add(settings: Settings, name: str, file: Path, fingerprint: str | None) -> None:
-    """Take over the weights of network NAME from FILE, as brought from another machine, and check them."""
-    from simquery.embedders.keras import application_embedder  # noqa: PLC0415  (TensorFlow takes seconds)
-
-    network = _network(name)
-    found = application_embedder(network, None, None, file).fingerprint
-    expected = fingerprint or stated_fingerprint(file)
-    if expected is not None and found != expected:
-        raise WeightsError(f"'{file}' holds other weights than were fetched: fingerprint {found}, not {expected}.")
-    target = import_weights(network, file, settings.weights_dir)
-    checked = "as fetched" if expected else "not compared with anything: give --fingerprint"
-    say(f"'{network.name}' is here now: '{target}', fingerprint {found} ({checked})")
+    """Copy the weights of network NAME from FILE, brought from another machine, and check them."""
+    weights = add_weights(settings, name, file, fingerprint)
+    checked = "as fetched" if weights.compared else "not compared with anything: give --fingerprint"
+    say(f"'{weights.model}' is here now: '{weights.file}', fingerprint {weights.fingerprint} ({checked})")
 
 
-def _fingerprint(row: Mapping[str, object], settings: Settings) -> str | None:
-    if row["weights"] == _TO_DOWNLOAD:
-        return None
-    return build_embedder(settings.model_copy(update={"model": row["model"]})).fingerprint
-
-
-def _network(name: str) -> Network:
-    network = NETWORKS.get(name.lower())
-    if network is None:
-        raise UnknownModelError(f"'{name}' has no weights to fetch or add. These have: {', '.join(NETWORKS)}.")
-    return network
-
-
-def _row(name: str, settings: Settings) -> dict[str, object]:
-    if name in settings.embedders:
-        return _facts(name, settings.embedders[name])
-    if name == "mini":
-        return _facts(name, "part of simquery")
-    network = NETWORKS.get(name)
-    if network is None:
-        return _facts(name, "an installed package")
-    file = find_weights(network, settings.weights_dir)
-    return _facts(name, str(file) if file else _TO_DOWNLOAD, network)
-
-
-def _facts(name: str, weights: str, network: Network | None = None) -> dict[str, object]:
-    return {
-        "model": name,
-        "layer": network.layer if network else None,
-        "dims": network.dims if network else None,
-        "input": f"{network.side} x {network.side}" if network else None,
-        "weights": weights,
-    }
+def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    RESULTS.print(table)

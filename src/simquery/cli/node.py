@@ -1,18 +1,18 @@
 """``simquery up | down | status``: the local node, or the cluster of the settings."""
 
 import dataclasses
-import json
-from typing import Any
 
 import click
 from rich.table import Table
 
-from simquery.cli.options import OUTPUT, command, json_option, open_cluster, say
+from simquery.cli.options import command, json_option
+from simquery.cli.output import RESULTS, print_json, say
 from simquery.cluster import connect
-from simquery.embedders.service import running_services, stop_services
-from simquery.mappings import case_indices, install_templates
+from simquery.embedders.service import stop_services
+from simquery.mappings import install_templates
 from simquery.node import LocalNode
 from simquery.settings import Settings
+from simquery.status import ClusterStatus, cluster_status
 
 __all__ = ["down", "status", "up"]
 
@@ -20,13 +20,15 @@ __all__ = ["down", "status", "up"]
 @click.command(epilog="Example:  simquery up")
 @command
 def up(settings: Settings) -> None:
-    """Start Elasticsearch on this machine, and fetch it first where that is needed.
+    """Start Elasticsearch on this machine; fetch it first if necessary.
 
-    With SIMQUERY_URL set, the cluster there is checked and used instead. The index templates are installed either way.
+    If SIMQUERY_URL is set, the cluster there is checked and used instead. The index templates are installed either way.
     """
     if settings.url is None:
-        LocalNode(settings).up(say)
-    with open_cluster(settings) as client:
+        node = LocalNode(settings)
+        node.up(say)
+        settings = node.administration()
+    with connect(settings) as client:
         install_templates(client)
         say(f"Ready: {client.transport.node_pool.get().base_url}")
 
@@ -34,12 +36,12 @@ def up(settings: Settings) -> None:
 @click.command(epilog="Example:  simquery down")
 @command
 def down(settings: Settings) -> None:
-    """Stop the local node, whose data stays, and the networks that wait for the next query."""
+    """Stop the local node (its data is kept) and any warm models."""
     services = stop_services(settings)
     if services:
-        say(f"Networks kept warm and ended: {services}.")
+        say(f"Warm models stopped: {services}.")
     stopped = LocalNode(settings).down()
-    say("Stopped; the data stays." if stopped else "The local node was not running.")
+    say("Stopped; the data is kept." if stopped else "The local node was not running.")
 
 
 @click.command(epilog="Example:  simquery status --json")
@@ -47,42 +49,37 @@ def down(settings: Settings) -> None:
 @command
 def status(settings: Settings, *, as_json: bool) -> None:
     """Show the cluster in use, and the cases in it."""
-    report = _report(settings)
+    found = cluster_status(settings)
     if as_json:
-        click.echo(json.dumps(report, indent=2, default=str))
-        return
-    facts = Table.grid(padding=(0, 2))
-    for name, value in report.items():
-        if name not in {"cases", "networks"} and value is not None:
-            facts.add_row(name.replace("_", " "), str(value))
-    OUTPUT.print(facts, highlight=False)
-    for network in report["networks"]:
-        age = f"{network['age']:.0f} s old, {network['answered']} answered"
-        OUTPUT.print(f"network {network['model']} kept warm, process {network['pid']}, {age}", highlight=False)
-    for case in report["cases"]:
-        OUTPUT.print(f"case {case['case']}, {case['model']}: {case['pictures']:,} pictures", highlight=False)
-
-
-def _report(settings: Settings) -> dict[str, Any]:
-    networks = [dataclasses.asdict(service) for service in running_services(settings)]
-    if settings.url is None:
-        node = LocalNode(settings).status()
-        report: dict[str, Any] = {"cluster": "local node", **dataclasses.asdict(node), "cases": []}
-        report["networks"] = networks
-        if not node.running:
-            return report
+        print_json(_document(found))
     else:
-        connect(settings).close()
-        report = {"cluster": "settings", "running": True, "url": str(settings.url), "cases": [], "networks": networks}
-    with open_cluster(settings) as client:
-        report["version"] = client.info()["version"]["number"]
-        report["health"] = client.cluster.health()["status"]
-        report["cases"] = [
-            {
-                "case": meta.get("case"),
-                "model": meta.get("model"),
-                "pictures": client.count(index=meta["index"])["count"],
-            }
-            for meta in case_indices(client)
-        ]
-    return report
+        _print(found)
+
+
+def _document(found: ClusterStatus) -> dict[str, object]:
+    return {
+        "cluster": found.cluster,
+        "running": found.running,
+        **found.facts,
+        "cases": [dataclasses.asdict(model) for case in found.cases for model in case.models],
+        "files": {case.case: {**case.files, "gone": case.gone} for case in found.cases},
+        "networks": [dataclasses.asdict(network) for network in found.networks],
+    }
+
+
+def _print(found: ClusterStatus) -> None:
+    facts = Table.grid(padding=(0, 2))
+    for name, value in {"cluster": found.cluster, "running": found.running, **found.facts}.items():
+        if value is not None:
+            facts.add_row(name.replace("_", " "), str(value))
+    RESULTS.print(facts, highlight=False, markup=False)
+    lines = [
+        f"network {each.model} kept warm, process {each.pid}, {each.age:.0f} s old, {each.answered} answered"
+        for each in found.networks
+    ]
+    for case in found.cases:
+        lines += [f"case {case.case}, {model.model}: {model.pictures:,} pictures" for model in case.models]
+        files = ", ".join(f"{count:,} {status}" for status, count in sorted(case.files.items()))
+        lines.append(f"case {case.case}, files: {files or 'none'}; {case.gone:,} gone")
+    for line in lines:
+        RESULTS.print(line, highlight=False, markup=False)

@@ -1,86 +1,55 @@
-"""Options that all commands share, and what a command gets from them."""
+"""Options that several commands share."""
 
 import functools
 import logging
-import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
-from elasticsearch import Elasticsearch
-from pydantic import AnyHttpUrl
-from rich.console import Console
-from rich.logging import RichHandler
 
-from simquery.cluster import connect
-from simquery.errors import ClusterUnreachableError
-from simquery.node import LocalNode
-from simquery.settings import Settings, load_settings
+from simquery.cli.output import configure_output
+from simquery.settings import load_settings
 
-__all__ = ["OUTPUT", "TO_PEOPLE", "command", "json_option", "open_cluster", "say"]
+__all__ = ["case_option", "command", "json_option", "model_option", "precision_option"]
 
-_WIDE = 10_000
+_SETTINGS = ("case", "model", "precision")
+"""Options that stand for a setting of the same name."""
 
-OUTPUT = Console(width=None if sys.stdout.isatty() else _WIDE)
-"""Results, on stdout; as wide as they are where no terminal limits them, so that `grep` finds whole lines."""
-
-TO_PEOPLE = Console(stderr=True)
-"""Progress, summaries and messages, on stderr."""
+Command = Callable[..., Any]
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the common options, and the settings made of them as its first argument."""
+def command(function: Command) -> Command:
+    """Give a command the options that all have, and the settings made of its options as its first argument."""
 
-    @click.option("--case", help="Investigation that the pictures belong to.  [default: default]")
-    @click.option("--model", help="Network that embeds pictures; see 'simquery models list'.")
+    @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file to use.")
     @click.option("-v", "--verbose", is_flag=True, help="Say more of what is being done.")
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
     @functools.wraps(function)
-    def with_settings(*, case: str | None, model: str | None, verbose: bool, quiet: bool, **arguments: Any) -> None:
-        _configure_output(verbose=verbose, quiet=quiet)
-        function(load_settings(case=case, model=model), **arguments)
+    def with_settings(*, config: Path | None, verbose: bool, quiet: bool, **arguments: Any) -> None:
+        configure_output(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
+        options = {name: arguments.pop(name) for name in _SETTINGS if name in arguments}
+        function(load_settings(config, **options), **arguments)
 
     return with_settings
 
 
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def case_option(function: Command) -> Command:
+    """Add ``--case``."""
+    return click.option("--case", metavar="NAME", help="The investigation.  [default: default]")(function)
+
+
+def model_option(function: Command) -> Command:
+    """Add ``--model``."""
+    return click.option("--model", metavar="NAME", help="Network; see 'simquery models list'.")(function)
+
+
+def precision_option(function: Command) -> Command:
+    """Add ``--precision``."""
+    kind = click.Choice(["float32", "mixed"])
+    return click.option("--precision", type=kind, help="mixed: faster on a GPU.  [default: float32]")(function)
+
+
+def json_option(function: Command) -> Command:
     """Add ``--json``: the result as one JSON document on stdout."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
-
-
-def open_cluster(settings: Settings) -> Elasticsearch:
-    """Connect to the cluster of the settings, or else to the local node.
-
-    Raises
-    ------
-    ClusterUnreachableError
-        When no cluster is set and the local node does not run.
-    """
-    if settings.url is not None:
-        return connect(settings)
-    node = LocalNode(settings)
-    status = node.status()
-    if status.url is None:
-        raise ClusterUnreachableError(
-            "The local node is not running: start it with 'simquery up', or set SIMQUERY_URL."
-        )
-    username, password = node.credentials()
-    own = {"url": AnyHttpUrl(status.url), "username": username, "password": password, "api_key": None}
-    return connect(settings.model_copy(update=own))
-
-
-def say(text: str) -> None:
-    """Tell people something, on one line of stderr, as it is: a path may hold what looks like markup."""
-    TO_PEOPLE.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
-def _configure_output(*, verbose: bool, quiet: bool) -> None:
-    TO_PEOPLE.quiet = quiet
-    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=verbose)
-    logging.captureWarnings(capture=True)  # Pillow warns of oddities in files: of interest when looking closer
-    for name, threshold in {"simquery": level, "py.warnings": level if verbose else logging.CRITICAL}.items():
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.setLevel(threshold)
-        logger.propagate = False

@@ -1,18 +1,19 @@
 """``simquery verify``: whether the case holds everything that is on disk."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 from rich import box
-from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from simquery.cli.options import OUTPUT, TO_PEOPLE, command, json_option, open_cluster
+from simquery.case import open_case
+from simquery.cli.options import case_option, command, json_option
+from simquery.cli.output import RESULTS, print_json
+from simquery.cli.progress import progress_bar
 from simquery.errors import VerificationError
-from simquery.indexer import Report, Status, Verifier, check_folders
+from simquery.indexer import Report, Status
 from simquery.settings import Settings
 
 __all__ = ["verify"]
@@ -20,23 +21,20 @@ __all__ = ["verify"]
 
 @click.command(epilog="Example:  simquery verify /mnt/evidence --case fraud-7 --rehash")
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@case_option
 @click.option("--rehash", is_flag=True, help="Read every file again and compare its SHA-256.")
 @json_option
 @command
-def verify(settings: Settings, folders: tuple[Path, ...], *, rehash: bool, as_json: bool) -> None:
+def verify(settings: Settings, *, folders: tuple[Path, ...], rehash: bool, as_json: bool) -> None:
     """Check that the files in FOLDER, the ledger and the documents agree.
 
-    Everything is counted again: files, entries, documents, and the lengths and norms of their vectors. Ends with exit
-    code 7 when something does not agree, each difference on a line of its own.
+    Everything is counted again: files, entries, documents, and the lengths and norms of their vectors. If anything does
+    not agree, each difference is printed on a line of its own, and the exit code is 7.
     """
-    checked = check_folders(folders)
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} looked at"))
-    with open_cluster(settings) as client, Progress(*columns, console=TO_PEOPLE, transient=True) as progress:
-        task = progress.add_task("")
-        verifier = Verifier(client, settings.case)
-        report = verifier.verify(checked, rehash=rehash, progress=lambda count: progress.update(task, completed=count))
+    with open_case(settings=settings) as case, progress_bar("files and documents") as show:
+        report = case.verify(*folders, rehash=rehash, progress=lambda done: show("Verifying", done, None))
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(report), indent=2))
+        print_json(dataclasses.asdict(report))
     else:
         _print(report)
     if report.differences:
@@ -56,6 +54,6 @@ def _print(report: Report) -> None:
     for model, count in report.documents.items():
         table.add_row(f"pictures of {model}", f"{count:,}")
     table.add_row("differences", f"{len(report.differences):,}")
-    OUTPUT.print(table)
+    RESULTS.print(table)
     for difference in report.differences:
-        OUTPUT.print(Text(f"{difference.subject}: {difference.problem}"), soft_wrap=True)
+        RESULTS.print(Text(f"{difference.subject}: {difference.problem}"), soft_wrap=True)

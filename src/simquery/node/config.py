@@ -5,25 +5,27 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 __all__ = [
+    "CERTIFICATE",
+    "KEY",
     "LOGGING",
-    "TRANSPORT_KEY",
     "common_settings",
     "elasticsearch_yml",
     "jvm_options",
     "own_jvm_options",
 ]
 
-TRANSPORT_KEY = "transport.p12"
-"""Key and certificate of the port by which nodes talk to each other, in the configuration folder."""
+KEY = "node.key"
+CERTIFICATE = "node.crt"
+"""Files with the node's private key and its certificate, in the configuration folder."""
 
 
 def common_settings(modules: Collection[str] | None) -> dict[str, str | bool | int]:
-    """Collect the settings that hold for the server as a program and in a container.
+    """Collect the settings that a server needs both as a program and in a container.
 
     Parameters
     ----------
     modules
-        The server's modules, since a setting of a missing module keeps it from starting; None for all.
+        The server's modules, because a setting of a missing module keeps the server from starting; None for all.
     """
     settings: dict[str, str | bool | int] = {
         "cluster.name": "simquery",
@@ -31,11 +33,19 @@ def common_settings(modules: Collection[str] | None) -> dict[str, str | bool | i
         "discovery.type": "single-node",
         "xpack.security.enabled": True,
         "xpack.security.autoconfiguration.enabled": False,
-        # Nothing leaves this machine, so certificates would only stand in the way of curl and Kibana.
-        "xpack.security.http.ssl.enabled": False,
+        # Clients must know the node before they send a password: any user of this machine can open a port on loopback.
+        "xpack.security.http.ssl.enabled": True,
+        "xpack.security.http.ssl.key": KEY,
+        "xpack.security.http.ssl.certificate": CERTIFICATE,
+        # Nodes trust each other without a password. Only a program with the key, which the server's user alone can
+        # read, may speak to the transport port as if it were a node.
+        "xpack.security.transport.ssl.enabled": True,
+        "xpack.security.transport.ssl.key": KEY,
+        "xpack.security.transport.ssl.certificate": CERTIFICATE,
+        "xpack.security.transport.ssl.certificate_authorities": CERTIFICATE,
         "action.destructive_requires_name": True,
-        # The defaults are percentages, made for servers: on a workstation's disk that is 95 % full, 50 GB may
-        # be free and indices would turn read-only all the same.
+        # The defaults are percentages, made for servers. A workstation's disk may have 50 GB left when it is 95 %
+        # full, and the indices would become read-only all the same.
         "cluster.routing.allocation.disk.watermark.low": "2gb",
         "cluster.routing.allocation.disk.watermark.high": "1gb",
         "cluster.routing.allocation.disk.watermark.flood_stage": "512mb",
@@ -57,19 +67,15 @@ def elasticsearch_yml(data: Path, logs: Path, port: int, modules: Collection[str
         "path.logs": str(logs),
         "network.host": "127.0.0.1",
         "http.port": port,
-        # Nodes believe each other without a password. Without a key that only the server's user can read,
-        # every other user of this machine could speak to the transport port as if he were one.
-        "xpack.security.transport.ssl.enabled": True,
-        "xpack.security.transport.ssl.keystore.path": TRANSPORT_KEY,
     }
-    # Every JSON value is a YAML value, so paths with blanks and colons need no rules of our own.
+    # Every JSON value is a YAML value, so paths with spaces and colons need no rules of our own.
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
-    return "\n".join(["# Written by simquery at each start: changes here are lost.", *lines, ""])
+    return "\n".join(["# simquery rewrites this file at each start: changes here are lost.", *lines, ""])
 
 
 def jvm_options() -> str:
-    """Write out ``jvm.options`` where the server's own is out of sight (installed by a package)."""
-    # The incubating module makes Lucene compare vectors with the processor's vector instructions.
+    """Write out ``jvm.options`` for a server whose own file cannot be read (one installed by a package)."""
+    # With the incubating module, Lucene compares vectors with the processor's vector instructions.
     options = (
         "-XX:+UseG1GC",
         "-Djava.io.tmpdir=${ES_TMPDIR}",
@@ -80,20 +86,20 @@ def jvm_options() -> str:
 
 
 def own_jvm_options(heap: str, marker: str) -> str:
-    """Write out the file in ``jvm.options.d``, which has the last word.
+    """Write out the file in ``jvm.options.d``, which overrides the others.
 
     Parameters
     ----------
     heap
         Size of the heap.
     marker
-        An argument without effect, by which we know our server among other processes.
+        An argument without effect, by which we recognize our server among other processes.
     """
     options = [
         f"-Xms{heap}",
         f"-Xmx{heap}",
         marker,
-        # A heap dump would put the case's vectors on the disk, and Java's own logs would take up to 2 GB.
+        # A heap dump would write the case's vectors to the disk, and Java's own logs would take up to 2 GB.
         "-XX:-HeapDumpOnOutOfMemoryError",
         "-Xlog:disable",
         "-Xlog:all=warning:stderr:utctime,level,tags",
@@ -102,7 +108,7 @@ def own_jvm_options(heap: str, marker: str) -> str:
 
 
 LOGGING = """\
-# Written by simquery at each start: changes here are lost.
+# simquery rewrites this file at each start: changes here are lost.
 status = error
 
 appender.console.type = Console
@@ -126,4 +132,4 @@ rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 rootLogger.appenderRef.file.ref = file
 """
-"""The file ``log4j2.properties``: one log file, at most 120 MB of them."""
+"""The file ``log4j2.properties``: a log file of 20 MB and five older ones."""

@@ -1,7 +1,7 @@
 """An Elasticsearch on this machine's disk, and how its programs are started.
 
-Elastic's archives and packages bring start scripts, which are what Elastic supports: they are used where they
-exist. The copy that comes through Maven has none, so there Java is started the way the scripts do it.
+Elastic's archives and packages bring start scripts, which Elastic supports, so simquery uses them where they exist.
+The copy that comes through Maven has none; there, simquery starts Java the way the scripts do.
 """
 
 import re
@@ -17,11 +17,6 @@ __all__ = ["Distribution", "open_distribution"]
 SMALL_JVM = ("-Xms4m", "-Xmx64m", "-XX:+UseSerialGC")
 """For the programs that start and configure the server, as in Elastic's scripts."""
 
-TOOL_LIBRARIES = {
-    "keystore": "lib/tools/keystore-cli",
-    "certutil": "modules/x-pack-core,modules/x-pack-security,lib/tools/security-cli",
-}
-
 
 @dataclass(frozen=True)
 class Distribution:
@@ -33,7 +28,7 @@ class Distribution:
 
     @property
     def bundled_jdk(self) -> Path | None:
-        """The Java that came with it, if any."""
+        """The Java that came with it, or None."""
         for folder in ("jdk", "jdk.app/Contents/Home"):
             if (self.home / folder / "bin" / "java").is_file():
                 return self.home / folder
@@ -54,15 +49,15 @@ class Distribution:
         launcher = "org.elasticsearch.server.launcher.ServerLauncher"
         return [str(jdk.binary), *SMALL_JVM, "-cp", str(libraries), launcher, "-d", "-p", str(pid_file)]
 
-    def tool_command(self, tool: str, jdk: Jdk, config: Path, *arguments: str) -> list[str]:
-        """Build the command for one of the server's tools, ``keystore`` or ``certutil``."""
-        script = self.home / "bin" / f"elasticsearch-{tool}"
+    def keystore_command(self, jdk: Jdk, config: Path, *arguments: str) -> list[str]:
+        """Build the command for the tool that keeps the server's secrets."""
+        script = self.home / "bin" / "elasticsearch-keystore"
         if script.is_file():
             return [str(script), *arguments]
         properties = {
-            "cli.name": tool,
+            "cli.name": "keystore",
             "cli.script": str(script),
-            "cli.libs": TOOL_LIBRARIES[tool],
+            "cli.libs": "lib/tools/keystore-cli",
             "es.path.home": str(self.home),
             "es.path.conf": str(config),
             "es.distribution.type": "tar",
@@ -79,7 +74,7 @@ class Distribution:
         ]
 
     def environment(self, jdk: Jdk, config: Path, tmp: Path, outer: Mapping[str, str]) -> dict[str, str]:
-        """Choose the environment of these commands: of the caller's only the language and PATH."""
+        """Choose the environment of these commands: only language, PATH and time zone come from the caller's."""
         kept = {name: outer[name] for name in ("LANG", "LC_ALL", "PATH", "TZ") if name in outer}
         return kept | {
             "HOME": str(tmp),
@@ -102,10 +97,10 @@ def open_distribution(home: Path, source: str) -> Distribution:
     Raises
     ------
     NodeError
-        When it does not.
+        When it does not hold one.
     """
     for jar in home.glob("lib/elasticsearch-*.jar"):
         found = re.fullmatch(r"elasticsearch-(\d+\.\d+\.\d+)(?:-\w+)?\.jar", jar.name)
         if found:
             return Distribution(home, source, found[1])
-    raise NodeError(f"'{home}' holds no Elasticsearch: there is no lib/elasticsearch-<version>.jar in it.")
+    raise NodeError(f"'{home}' holds no Elasticsearch: it has no lib/elasticsearch-<version>.jar.")

@@ -34,12 +34,9 @@ def project_name(home: Path) -> str:
 
 
 def container_environment(password: str, heap: str) -> str:
-    """Write out the container's environment: the server's settings, and the password."""
-    settings = common_settings(modules=None) | {
-        # Out of reach of other users of this machine, who may speak to the container's address.
-        "transport.host": "127.0.0.1",
-        "xpack.security.transport.ssl.enabled": False,
-    }
+    """Write out the container's environment: the server's settings and the password."""
+    # Users of this machine can reach the container's address, and no other node needs the transport port.
+    settings = common_settings(modules=None) | {"transport.host": "127.0.0.1"}
     options = f"-Xms{heap} -Xmx{heap} -XX:-HeapDumpOnOutOfMemoryError"
     lines = [f"ELASTIC_PASSWORD={password}", f"ES_JAVA_OPTS={options}"]
     for name, value in settings.items():
@@ -48,12 +45,14 @@ def container_environment(password: str, heap: str) -> str:
 
 
 def compose_variables(version: str, layout: Layout, account: Account, port: int) -> dict[str, str]:
-    """Fill in what ``compose.yml`` leaves open. No secret is among it."""
+    """Give a value to each variable of ``compose.yml``. None of them is a secret."""
     return {
         "SIMQUERY_NODE_VERSION": version,
         "SIMQUERY_NODE_USER": f"{account.uid}:0",  # the image's folders belong to group 0
         "SIMQUERY_NODE_PORT": str(port),
         "SIMQUERY_NODE_DATA": str(layout.data),
+        "SIMQUERY_NODE_KEY": str(layout.key),
+        "SIMQUERY_NODE_CERTIFICATE": str(layout.certificate),
         "SIMQUERY_NODE_ENVIRONMENT": str(layout.container_environment),
     }
 
@@ -64,7 +63,7 @@ def check_available() -> None:
     Raises
     ------
     DownloadError
-        When not.
+        When one of them is missing.
     """
     if shutil.which("docker") is None:
         raise DownloadError("docker is not installed")
@@ -131,25 +130,25 @@ class DockerEngine:
             raise NodeError(f"Docker could not start Elasticsearch: {_last_line(answer.stderr)}")
 
     def running(self) -> bool:
-        """Whether the container runs."""
+        """Tell whether the container runs."""
         if shutil.which("docker") is None:
             return False
         answer = self._compose("ps", "--status", "running", "--quiet")
         return answer.returncode == 0 and bool(answer.stdout.strip())
 
     def pid(self) -> int | None:
-        """Return None: a container has no process id that would mean something here."""
+        """Return None: the process id of a container means nothing outside it."""
         return None
 
     def failed(self) -> bool:
-        """Whether the start has failed."""
+        """Tell whether the start has failed: the container has ended."""
         return not self.running()
 
     def detach(self) -> None:
         """Do nothing: Docker keeps the container."""
 
     def stop(self) -> None:
-        """Stop and remove the container; the data stay."""
+        """Stop and remove the container; its data is kept."""
         answer = self._compose("down", "--timeout", str(SECONDS_TO_STOP))
         if answer.returncode != 0:
             raise NodeError(f"Docker could not stop Elasticsearch: {_last_line(answer.stderr)}")
@@ -159,7 +158,7 @@ class DockerEngine:
         return self._compose("logs", "--no-color", "--no-log-prefix", "--tail", "200").stdout
 
     def _compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        # Compose reads the whole file for every command, and wants each variable to have some value.
+        # Compose reads the whole file for every command and insists on a value for each variable.
         placeholders = compose_variables("0", self._layout, Account(os.geteuid(), os.getegid()), 9200)
         if not self._layout.container_environment.exists():
             placeholders["SIMQUERY_NODE_ENVIRONMENT"] = os.devnull

@@ -1,69 +1,72 @@
-"""What the node says about itself, over HTTP on loopback."""
+"""Whether the node is ready: its own answer, and the wait for it."""
 
-import base64
-import http.client
-import json
-import socket
+import time
 from collections.abc import Mapping
-from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from simquery.errors import NodeError, PortError
+from elasticsearch import AuthenticationException, AuthorizationException, Elasticsearch
 
-__all__ = ["DEFAULT_PORT", "HOST", "PasswordRefusedError", "ask", "choose_port", "is_settled"]
+from simquery.cluster import FOREIGN_ERRORS
+from simquery.errors import NodeError
+from simquery.node.process import last_words
 
-HOST = "127.0.0.1"
-DEFAULT_PORT = 9200
+__all__ = ["Engine", "PasswordRefusedError", "ask", "is_settled", "node_client", "wait_until_settled"]
+
 SECONDS_FOR_ANSWER = 10.0
+SECONDS_TO_START = 180.0
+SECONDS_OF_REFUSAL = 20.0
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 2.0
+"""Between two looks, in seconds. Asking Docker costs processor time, so the pauses grow."""
+
+REQUEST_TIMEOUT = 408
+"""The status of an answer that comes without the health that was waited for."""
 
 
 class PasswordRefusedError(NodeError):
-    """The node does not accept the password: a wrong one, or one that it cannot check yet."""
+    """The node does not accept the password: it is wrong, or the node cannot check it yet."""
 
 
-def choose_port(wanted: int | None) -> int:
-    """Choose the port for the node.
+class Engine(Protocol):
+    """What keeps the server alive: the operating system, or Docker."""
 
-    Parameters
-    ----------
-    wanted
-        The user's choice; None for 9200, or any free one where that is taken.
+    def running(self) -> bool:
+        """Tell whether the server runs."""
 
-    Raises
-    ------
-    PortError
-        When the user's choice is taken.
+    def failed(self) -> bool:
+        """Tell whether the start has failed."""
+
+    def detach(self) -> None:
+        """Let go of the server, which keeps running."""
+
+    def pid(self) -> int | None:
+        """Return the server's process id, if it has one here."""
+
+    def stop(self) -> None:
+        """Stop the server; its data is kept."""
+
+    def output(self) -> str:
+        """Return what the server printed last."""
+
+
+def node_client(url: str, certificate: Path, username: str, password: str) -> Elasticsearch:
+    """Connect to the node, trusting its own certificate; each request is made once, with a short time limit.
+
+    No credential is sent before the TLS handshake is over, and Python limits the handshake as a whole: a program that
+    holds the node's port learns nothing, and cannot hold us up by answering slowly.
     """
-    if wanted is None:
-        return DEFAULT_PORT if _is_free(DEFAULT_PORT) else _any_port()
-    if not _is_free(wanted):
-        raise PortError(
-            f"Port {wanted} of {HOST} is in use by another program. Set SIMQUERY_PORT to another one, or "
-            f"leave it unset: then simquery finds a free one."
-        )
-    return wanted
+    return Elasticsearch(
+        url,
+        ca_certs=str(certificate),
+        basic_auth=(username, password),
+        request_timeout=SECONDS_FOR_ANSWER,
+        max_retries=0,
+    )
 
 
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are closing do not count
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _any_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def ask(port: int, path: str, username: str, password: str) -> Mapping[str, Any] | None:
-    """Ask the node for something.
-
-    The connection is made directly, whatever proxy the environment names.
+def ask(client: Elasticsearch) -> Mapping[str, Any] | None:
+    """Ask the node for its health, giving it two seconds to become green.
 
     Returns
     -------
@@ -75,31 +78,23 @@ def ask(port: int, path: str, username: str, password: str) -> Mapping[str, Any]
     PasswordRefusedError
         When it does not accept the password.
     """
-    token = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
-    with closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS_FOR_ANSWER)) as connection:
-        try:
-            connection.request("GET", path, headers={"Authorization": f"Basic {token}"})
-            answer = connection.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException):
-            return None
-    if answer.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
-        raise PasswordRefusedError(
-            f"The node at {HOST}:{port} refuses the password in its home. Was it changed on the server? "
-            f"Put the new one into the file 'password' there."
-        )
+    patient = client.options(ignore_status=REQUEST_TIMEOUT)
     try:
-        content = json.loads(body)
-    except ValueError:
+        return dict(patient.cluster.health(wait_for_status="green", timeout="2s"))
+    except (AuthenticationException, AuthorizationException):
+        raise PasswordRefusedError(
+            "The node refuses the password in its home. Was it changed on the server? "
+            "Put the new one into the file 'password' there."
+        ) from None
+    except FOREIGN_ERRORS:
         return None
-    return content if isinstance(content, dict) else None
 
 
 def is_settled(health: Mapping[str, Any]) -> bool:
-    """Whether the cluster's health will not get better by waiting.
+    """Tell whether waiting will not improve the cluster's health.
 
-    Green is settled. So is yellow when only copies are missing for which a single node has no place: an index
-    that the user made with replicas must not keep the node from ever being up.
+    Green is settled. So is yellow when only copies are missing that a single node has no place for: an index that the
+    user made with replicas must not keep the node from ever being up.
     """
     if health.get("status") == "green":
         return True
@@ -110,3 +105,50 @@ def is_settled(health: Mapping[str, Any]) -> bool:
         "unassigned_primary_shards",
     )
     return health.get("status") == "yellow" and all(health.get(name, 1) == 0 for name in waiting)
+
+
+def wait_until_settled(client: Elasticsearch, engine: Engine, see_also: str) -> str:
+    """Wait until the node is ready.
+
+    Parameters
+    ----------
+    client
+        A connection to the node.
+    engine
+        What keeps the server alive.
+    see_also
+        A sentence for the error message: where to read more.
+
+    Returns
+    -------
+    str
+        Its health: ``green`` or ``yellow``.
+
+    Raises
+    ------
+    NodeError
+        When the server ends, refuses the password, or is not ready in time.
+    """
+    started = time.monotonic()
+    health: Mapping[str, Any] | None = None
+    refused_since: float | None = None
+    pause = FIRST_PAUSE
+    while time.monotonic() - started < SECONDS_TO_START:
+        try:
+            health = ask(client)
+        except PasswordRefusedError:
+            # The node refuses everybody until it has opened the index with the users.
+            refused_since = refused_since or time.monotonic()
+            if time.monotonic() - refused_since > SECONDS_OF_REFUSAL:
+                raise
+            health = None
+        if health is not None and is_settled(health):
+            engine.detach()
+            return str(health["status"])
+        if health is None:
+            if engine.failed():
+                raise NodeError(f"Elasticsearch did not start:\n{last_words(engine.output())}\n{see_also}")
+            time.sleep(pause)
+            pause = min(1.3 * pause, LONGEST_PAUSE)
+    state = "did not answer" if health is None else f"was still {health.get('status')}"
+    raise NodeError(f"Elasticsearch {state} after {SECONDS_TO_START:.0f} s. {see_also}")

@@ -1,4 +1,4 @@
-"""Where the local node keeps its things: the folder ``SIMQUERY_HOME``, and what is what in it."""
+"""Where the local node keeps its files: the folder ``SIMQUERY_HOME`` and what is in it."""
 
 import json
 import os
@@ -10,7 +10,10 @@ from pydantic import SecretStr
 
 from simquery.errors import NodeError
 from simquery.node.account import Account
+from simquery.node.config import CERTIFICATE, KEY
 from simquery.node.files import write_atomically
+from simquery.node.port import HOST
+from simquery.node.trust import check_trust
 
 __all__ = ["Launch", "Layout", "Record"]
 
@@ -19,8 +22,8 @@ __all__ = ["Launch", "Layout", "Record"]
 class Layout:
     """The paths below the node's home.
 
-    What lies directly in the home belongs to the user who runs ``simquery up``. The server, which is another
-    user where that one is root, owns ``data``, ``logs`` and ``tmp`` and may read ``config``.
+    The home and what lies directly in it belong to the user who runs ``simquery up``. If that is root, the server
+    runs as another user, who owns ``data``, ``logs`` and ``tmp`` and can read ``config``.
     """
 
     home: Path
@@ -31,13 +34,18 @@ class Layout:
         return self.home / "password"
 
     @property
+    def api_key(self) -> Path:
+        """The API key for everyday work; only its owner can read it."""
+        return self.home / "api-key"
+
+    @property
     def container_environment(self) -> Path:
-        """The same password in the form that Docker Compose reads; only its owner can read it."""
+        """The password in the form that Docker Compose reads; only its owner can read it."""
         return self.home / "container.env"
 
     @property
     def record(self) -> Path:
-        """How the node was started last."""
+        """How the node was last started; only its owner can read it."""
         return self.home / "node.json"
 
     @property
@@ -62,8 +70,18 @@ class Layout:
 
     @property
     def config(self) -> Path:
-        """The server's configuration, written anew at each start, and its keystore."""
+        """The server's configuration, which each start rewrites, its keystore, key and certificate."""
         return self.home / "config"
+
+    @property
+    def key(self) -> Path:
+        """The node's private key, which only the server's user can read."""
+        return self.config / KEY
+
+    @property
+    def certificate(self) -> Path:
+        """The node's certificate, which its clients trust."""
+        return self.config / CERTIFICATE
 
     @property
     def keystore(self) -> Path:
@@ -77,7 +95,7 @@ class Layout:
 
     @property
     def log(self) -> Path:
-        """The server's log file of today."""
+        """The server's current log file."""
         return self.logs / "simquery.log"
 
     @property
@@ -87,16 +105,17 @@ class Layout:
 
     @property
     def pid(self) -> Path:
-        """Written by the server once it runs, removed by it when it ends."""
+        """The server's process id: the server writes the file once it runs, and removes it when it ends."""
         return self.tmp / "node.pid"
 
     def make_home(self, account: Account) -> None:
-        """Create the home.
+        """Create the home, or check the one that is there.
 
         Raises
         ------
         NodeError
-            When it cannot be created or written, or when the server's user cannot reach it.
+            When it cannot be created or written, when somebody else could have prepared it, or when the server's
+            user cannot reach it.
         """
         try:
             self.home.mkdir(parents=True)
@@ -106,7 +125,8 @@ class Layout:
         except OSError as error:
             raise NodeError(f"The node's home '{self.home}' cannot be created: {error.strerror}.") from None
         if not os.access(self.home, os.W_OK | os.X_OK):
-            raise NodeError(f"The node's home '{self.home}' cannot be written by this user.")
+            raise NodeError(f"This user cannot write to the node's home '{self.home}'.")
+        self.check_trust()
         blocked = account.blocked_by(self.home)
         if blocked is not None:
             raise NodeError(
@@ -114,17 +134,27 @@ class Layout:
                 f"Allow it (chmod o+x '{blocked}') or set SIMQUERY_HOME to another folder."
             )
 
-    def make_folders(self, account: Account) -> None:
-        """Create the server's folders, so that the server can use them and nobody else.
+    def check_trust(self) -> None:
+        """Check that nobody but this user can have written what the home holds.
 
         Raises
         ------
         NodeError
-            When they are another user's.
+            When somebody else can have written it.
+        """
+        check_trust(self.home, {folder.name for folder in (self.data, self.logs, self.tmp)})
+
+    def make_folders(self, account: Account) -> None:
+        """Create the server's folders, so that only the server can use them.
+
+        Raises
+        ------
+        NodeError
+            When they belong to another user.
         """
         for folder in (self.data, self.logs, self.tmp):
             _own(folder, 0o700, account.uid, account.gid)
-        # Root keeps the configuration, and the server can add files to it but not replace root's.
+        # Root owns the configuration. The server can add files to it, but cannot replace root's.
         _own(self.config, 0o1770 if account.drops_root else 0o700, os.geteuid(), account.gid)
 
 
@@ -142,7 +172,7 @@ def _own(folder: Path, mode: int, uid: int, gid: int) -> None:
 
 @dataclass(frozen=True)
 class Launch:
-    """With what a server is started: its user, port, heap and password."""
+    """What a server is started with: its user, port, heap and password."""
 
     account: Account
     port: int
@@ -152,21 +182,43 @@ class Launch:
 
 @dataclass(frozen=True)
 class Record:
-    """How the node was started last: what ``simquery status`` tells beyond the process itself."""
+    """How the node was last started: what ``simquery status`` tells beyond the process itself.
+
+    Attributes
+    ----------
+    version, source, port, heap
+        Elasticsearch's version and where it came from; the node's port and heap.
+    tls
+        Whether the node speaks TLS. Nodes of older versions of simquery did not; their records lack the field.
+    """
 
     version: str
     source: str
     port: int
     heap: str
+    tls: bool = False
+
+    @property
+    def url(self) -> str:
+        """The node's address."""
+        return f"{'https' if self.tls else 'http'}://{HOST}:{self.port}"
 
     def write(self, path: Path) -> None:
-        """Save the record."""
-        write_atomically(path, json.dumps(asdict(self)), 0o644)
+        """Save the record. Others must not learn the port before the node holds it, or they could take it first."""
+        write_atomically(path, json.dumps(asdict(self)), 0o600)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Load the record; None where there is none, or one that cannot be understood."""
+        """Load the record; None where there is none, or one that cannot be understood.
+
+        Raises
+        ------
+        NodeError
+            When it belongs to another user.
+        """
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except PermissionError:
+            raise NodeError(f"'{path}' cannot be read: the node there belongs to another user.") from None
         except (OSError, ValueError, TypeError):
             return None

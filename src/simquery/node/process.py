@@ -1,4 +1,4 @@
-"""The node as a process of this machine: in a session of its own, known by its pid and its arguments."""
+"""The node as a process of this machine, in a session of its own; its pid and its arguments identify it."""
 
 import os
 import re
@@ -7,12 +7,10 @@ import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from simquery.errors import NodeError
-from simquery.node.account import Account
-from simquery.node.config import LOGGING, TRANSPORT_KEY, elasticsearch_yml, jvm_options, own_jvm_options
+from simquery.node.config import LOGGING, elasticsearch_yml, jvm_options, own_jvm_options
 from simquery.node.distribution import Distribution
 from simquery.node.files import write_atomically
 from simquery.node.java import Jdk
@@ -28,15 +26,15 @@ TELLING = re.compile(r"ERROR|FATAL|Exception|Caused by|[Ff]atal|[Ee]rror[:=].|in
 
 
 def marker(home: Path) -> str:
-    """Make up an argument of Java without effect, by which a node's process is known.
+    """Build an argument without effect for Java, which identifies the process of the node with this home.
 
-    A pid alone proves nothing: after a power failure another program can have the number of the pid file.
+    A pid alone proves nothing: after a power failure, another program can have the number in the pid file.
     """
     return f"-Dsimquery.node={home}"
 
 
 def last_words(text: str, limit: int = 6) -> str:
-    """Pick the lines of a server's output that tell why it died: errors and causes, no stack traces."""
+    """Pick the lines of a server's output that tell why it ended: errors and causes, no stack traces."""
     lines = [line.strip("# \t") for line in text.splitlines() if line.strip("# \t")]
     lines = [line for line in lines if not re.match(r"at |\.\.\. \d+ more|likely root cause", line)]
     telling = [line for line in lines if TELLING.search(line)]
@@ -57,7 +55,7 @@ class ProcessEngine:
         self._launcher: subprocess.Popen[bytes] | None = None
 
     def start(self, server: Distribution, jdk: Jdk, launch: Launch) -> None:
-        """Configure the server and start it in the background; whether it succeeds shows later.
+        """Configure the server and start it in the background. Whether it succeeds shows later.
 
         Raises
         ------
@@ -67,15 +65,8 @@ class ProcessEngine:
         layout = self._layout
         self._write_configuration(server, launch)
         variables = server.environment(jdk, layout.config, layout.tmp, os.environ)
-        run = partial(self._run_tool, server, jdk, launch.account, variables)
         if not layout.keystore.exists():
-            # Through a pipe: other users can read command lines.
-            password = f"{launch.password.get_secret_value()}\n"
-            run("keystore", "add", "--stdin", "--force", "--silent", "bootstrap.password", given=password)
-        key = layout.config / TRANSPORT_KEY
-        if not key.exists():
-            options = ("--self-signed", "--silent", "--pass", "", "--days=36500", f"--out={key}")
-            run("certutil", "cert", *options)
+            self._set_password(server, jdk, launch, variables)
         layout.pid.unlink(missing_ok=True)
         with layout.console.open("wb") as console:
             layout.console.chmod(0o600)
@@ -88,7 +79,7 @@ class ProcessEngine:
                     cwd=server.home,
                     env=variables,
                     umask=0o077,
-                    start_new_session=True,  # outlives the terminal, and Ctrl-C there is not for it
+                    start_new_session=True,  # it outlives the terminal, and Ctrl-C there does not reach it
                     **launch.account.popen_options,
                 )
             except OSError as error:
@@ -107,22 +98,14 @@ class ProcessEngine:
             "jvm.options.d/simquery.options": own_jvm_options(launch.heap, marker(layout.home)),
         }
         for name, text in texts.items():
-            write_atomically(layout.config / name, text, 0o640, launch.account.gid)
+            write_atomically(layout.config / name, text, 0o640, gid=launch.account.gid)
 
-    def _run_tool(
-        self,
-        server: Distribution,
-        jdk: Jdk,
-        account: Account,
-        variables: Mapping[str, str],
-        tool: str,
-        *arguments: str,
-        given: str = "",
-    ) -> None:
+    def _set_password(self, server: Distribution, jdk: Jdk, launch: Launch, variables: Mapping[str, str]) -> None:
+        add = ("add", "--stdin", "--force", "--silent", "bootstrap.password")
         try:
             answer = subprocess.run(
-                server.tool_command(tool, jdk, self._layout.config, *arguments),
-                input=given,
+                server.keystore_command(jdk, self._layout.config, *add),
+                input=f"{launch.password.get_secret_value()}\n",  # through a pipe: other users can read command lines
                 capture_output=True,
                 text=True,
                 timeout=SECONDS_FOR_TOOL,
@@ -130,12 +113,12 @@ class ProcessEngine:
                 cwd=server.home,
                 env=dict(variables),
                 umask=0o077,
-                **account.popen_options,
+                **launch.account.popen_options,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise NodeError(f"Elasticsearch's {tool} cannot be run: {error}.") from None
+            raise NodeError(f"Elasticsearch's keystore tool cannot be run: {error}.") from None
         if answer.returncode != 0:
-            raise NodeError(f"Elasticsearch's {tool} failed: {last_words(answer.stderr + answer.stdout)}")
+            raise NodeError(f"Elasticsearch's keystore tool failed: {last_words(answer.stderr + answer.stdout)}")
 
     def pid(self) -> int | None:
         """Return the process id of the running server, or None when it does not run."""
@@ -163,7 +146,7 @@ class ProcessEngine:
                 self._launcher.wait(SECONDS_TO_STOP)
 
     def stop(self) -> None:
-        """Stop the server, and the launcher if it has not ended yet: politely first, by force after a minute.
+        """Stop the server, and the launcher if it has not ended yet; after a minute, kill them.
 
         Raises
         ------
@@ -174,7 +157,7 @@ class ProcessEngine:
         if pid is not None:
             self._end(pid)
         if self._launcher is not None:
-            if self._launcher.poll() is None:  # its whole session: the server in it may have no pid file yet
+            if self._launcher.poll() is None:  # kill its whole session: the server in it may have no pid file yet
                 with suppress(ProcessLookupError):
                     os.killpg(self._launcher.pid, signal.SIGKILL)
             self._launcher.wait()
@@ -189,7 +172,7 @@ class ProcessEngine:
         except ProcessLookupError:
             return
         except PermissionError:
-            raise NodeError(f"The node (process {pid}) belongs to another user, who has to stop it.") from None
+            raise NodeError(f"The node (process {pid}) belongs to another user, who must stop it.") from None
 
     def _gone(self, pid: int, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -208,13 +191,13 @@ class ProcessEngine:
 
 
 def _arguments(pid: int) -> list[str]:
-    """Arguments of a process; none for one that does not exist or is already dead."""
+    """Arguments of a process; none when it does not exist or has ended."""
     if Path("/proc/self/cmdline").exists():
         try:
             return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
         except OSError:
             return []
-    # Without /proc: `ps` joins the arguments with blanks, so a home with blanks in its name is not found.
+    # Without /proc: `ps` joins the arguments with spaces, so a home with spaces in its name is not found.
     command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return answer.stdout.split()

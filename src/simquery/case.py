@@ -1,0 +1,422 @@
+"""A case: one investigation, and everything that can be done with it.
+
+The command line is built on this module; what it can do, a program can do here.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from elasticsearch import Elasticsearch
+
+from simquery.case_options import (
+    FILTERS,
+    IndexOptions,
+    PictureName,
+    QueryOptions,
+    augmentations,
+    details,
+    require_known,
+    selection,
+)
+from simquery.choices import choice
+from simquery.connection import open_cluster
+from simquery.errors import QueryError
+from simquery.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from simquery.indexer import Counts, Indexer, LiveIndexing, Report
+    from simquery.query import Hit, Query, Ranking, Searcher
+    from simquery.query.approximation import RecallReport
+    from simquery.query.marks import Review
+    from simquery.query.results import Saved
+    from simquery.status import CaseStatus
+
+__all__ = ["Case", "IndexProgress", "open_case"]
+
+IndexProgress = Callable[["Counts", int | None], None]
+"""Called with the counts so far, and with the number of all files once it is known."""
+
+
+def open_case(
+    name: str | None = None, *, model: str | None = None, settings: Settings | None = None, **options: Any
+) -> "Case":
+    """Open a case in the cluster of the settings, or in the local node if they name none.
+
+    A case comes into being when something is indexed into it. Close it after use; it is a context manager.
+
+    Parameters
+    ----------
+    name
+        The case; None: that of the settings.
+    model
+        The network, or for indexing several, separated by commas; None: that of the settings.
+    settings
+        Settings to use; None: read them as the command line does.
+    **options
+        Further settings by name, such as ``url`` or ``precision``.
+
+    Raises
+    ------
+    SettingsError
+        When a setting cannot be used.
+    ClusterError
+        When the cluster cannot be used.
+    """
+    given = {key: value for key, value in {"case": name, "model": model, **options}.items() if value is not None}
+    if settings is None:
+        settings = load_settings(**given)
+    elif given:
+        settings = Settings(**(settings.model_dump(exclude_unset=True) | given))
+    return Case(open_cluster(settings), settings)
+
+
+class Case:
+    """One investigation in a cluster; see `open_case`.
+
+    Parameters
+    ----------
+    client
+        Connection to the cluster; closed with the case.
+    settings
+        The settings, which name the case and the model.
+    """
+
+    def __init__(self, client: Elasticsearch, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+
+    @property
+    def name(self) -> str:
+        """Name of the case."""
+        return self._settings.case
+
+    @property
+    def model(self) -> str:
+        """Name of the network, as the settings give it."""
+        return self._settings.model
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection to the cluster."""
+        self._client.close()
+
+    def index(
+        self, *folders: PictureName, progress: IndexProgress | None = None, **options: Unpack[IndexOptions]
+    ) -> "Counts":
+        """Index every picture in some folders and below them; the folders are only read.
+
+        Each path gets an entry in the ledger. Running it again looks only at files that are new or have changed.
+
+        Parameters
+        ----------
+        *folders
+            Evidence folders.
+        progress
+            Called after each batch.
+        **options
+            See `IndexOptions`.
+
+        Returns
+        -------
+        Counts
+            How many paths came to which end.
+
+        Raises
+        ------
+        FolderError
+            When a folder cannot be read.
+        EmbedderError
+            When the network cannot be built.
+        ClusterError
+            When the cluster refuses something, or is away for too long.
+        """
+        from simquery.indexer import counted, scan_folders
+
+        chosen = selection(folders, options)
+        indexer = self._indexer(options)
+        if progress is None:
+            indexer.index(chosen.of(scan_folders(chosen.folders)), lambda _: None)
+        else:
+            with counted(chosen) as total:
+                indexer.index(chosen.of(scan_folders(chosen.folders)), lambda counts: progress(counts, total()))
+        for folder in chosen.folders:
+            indexer.record_gone(folder, missing_is_true=options.get("missing_is_true", False))
+        return indexer.counts
+
+    def watch(
+        self,
+        *folders: PictureName,
+        poll_seconds: float | None = None,
+        progress: Callable[["Counts"], None] = lambda _: None,
+        **options: Unpack[IndexOptions],
+    ) -> "LiveIndexing":
+        """Index some folders, and then every picture that appears in them.
+
+        Iterate over the result to do so: each item is the `Counts` so far. Its method ``stop``, which another thread
+        or a signal handler may call, ends the iteration.
+
+        Parameters
+        ----------
+        *folders
+            Evidence folders.
+        poll_seconds
+            Seconds between two looks at the folders, for network shares that send no events; None: wait for events.
+        progress
+            Called while the folders are indexed for the first time.
+        **options
+            See `IndexOptions`.
+
+        Raises
+        ------
+        FolderError
+            When a folder cannot be read or watched, or goes away.
+        EmbedderError, ClusterError
+            As for `index`.
+        """
+        from simquery.indexer import LiveIndexing
+
+        missing_is_true = options.get("missing_is_true", False)
+        chosen = selection(folders, options)
+        return LiveIndexing(self._indexer(options), chosen, poll_seconds, progress, missing_is_true=missing_is_true)
+
+    def verify(
+        self, *folders: PictureName, rehash: bool = False, progress: Callable[[int], None] = lambda _: None
+    ) -> "Report":
+        """Check that the files in some folders, the ledger and the documents agree; changes nothing.
+
+        Parameters
+        ----------
+        *folders
+            Evidence folders.
+        rehash
+            Read every file again and compare its SHA-256.
+        progress
+            Called with the number of files and documents looked at so far.
+
+        Raises
+        ------
+        CaseError
+            When there is no such case.
+        FolderError
+            When a folder cannot be read.
+        """
+        from simquery.indexer import Verifier, check_folders
+
+        checked = check_folders(map(Path, folders))
+        return Verifier(self._client, self.name).verify(checked, rehash=rehash, progress=progress)
+
+    def query(self, *references: PictureName, **options: Unpack[QueryOptions]) -> "Ranking":
+        """Rank the pictures of the case by their similarity to one or several reference pictures.
+
+        Parameters
+        ----------
+        *references
+            Picture files, or SHA-256 hashes (hex) of pictures of the case.
+        **options
+            See `QueryOptions`.
+
+        Returns
+        -------
+        Ranking
+            The hits in order, and everything needed to repeat the query; iterate over it for the hits.
+
+        Raises
+        ------
+        PictureError
+            When a reference cannot be used.
+        QueryError
+            When the query makes no sense.
+        CaseError
+            When the case holds no picture of this model.
+        """
+        searcher, query = self._prepared(references, options)
+        return searcher.rank(query)
+
+    def prepare(self, *references: PictureName, **options: Unpack[QueryOptions]) -> "Query":
+        """Make a query, its references embedded, without answering it; parameters and errors are those of `query`."""
+        return self._prepared(references, options)[1]
+
+    def rank(self, query: "Query") -> "Ranking":
+        """Answer a query of `prepare`; errors are those of `query`."""
+        return self._searcher().rank(query)
+
+    def hits(self, query: "Query") -> "Iterator[Hit]":
+        """Answer a query of `prepare` hit by hit, without holding a long ranking in memory."""
+        return self._searcher().hits(query)
+
+    def save(self, ranking: "Ranking", *, note: str | None = None, blur: bool = False) -> "Saved":
+        """Save a ranking with thumbnails, so that Kibana can show it and its hits can be marked.
+
+        Parameters
+        ----------
+        ranking
+            What `query` returned.
+        note
+            What to remember about the query.
+        blur
+            Store blurred thumbnails only.
+
+        Raises
+        ------
+        ClusterError
+            When the cluster refuses a document.
+        """
+        from simquery.query.results import save_ranking
+
+        return save_ranking(self._client, ranking, note=note, blur=blur)
+
+    def mark(self, query: str, ranks: Collection[int], verdict: str, *, note: str | None = None) -> "Review":
+        """Record what an analyst decided about hits of a saved query; marks are added and never changed.
+
+        Parameters
+        ----------
+        query
+            Id of the saved query (`Saved.query`).
+        ranks
+            Ranks of the hits.
+        verdict
+            ``relevant``, ``irrelevant`` or ``review`` (`simquery.query.marks.Verdict`).
+        note
+            Why.
+
+        Raises
+        ------
+        QueryError
+            When there is no such query, hit or verdict; then nothing is marked.
+        ClusterError
+            When the cluster refuses a mark.
+        """
+        from simquery.query.marks import Verdict, mark_hits
+
+        mark_hits(self._client, query, ranks, choice(Verdict, verdict, "verdict"), note=note)
+        return self.review(query)
+
+    def review(self, query: str) -> "Review":
+        """Read the marks of a saved query.
+
+        Raises
+        ------
+        QueryError
+            When there is no such query.
+        """
+        from simquery.query.marks import read_review
+
+        return read_review(self._client, query)
+
+    def recall(
+        self,
+        distances: Sequence[str] = (),
+        *,
+        k: int = 50,
+        candidates: Sequence[int] = (50, 100, 250, 500, 1000),
+        sample: int = 50,
+        store: float | None = None,
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> "RecallReport":
+        """Measure what share of the exact ranking approximate queries return, and how long both take.
+
+        Parameters
+        ----------
+        distances
+            Names of distances; none: those that the graph of the case serves.
+        k
+            Number of hits that are compared.
+        candidates
+            Numbers of candidates to try; those below k are raised to k.
+        sample
+            Number of pictures of the case that serve as references, the same ones each time.
+        store
+            Store with the case the smallest number of candidates that reaches this recall; queries then use it.
+        progress
+            Called with the number of queries done and of all.
+
+        Raises
+        ------
+        CaseError, QueryError
+            When there is nothing to measure with.
+        """
+        from simquery.distances import find_distance
+        from simquery.query.approximation import measure_case
+
+        return measure_case(
+            self._client,
+            self._searcher(),
+            [find_distance(name) for name in distances],
+            k=k,
+            candidates=candidates,
+            sample=sample,
+            store=store,
+            progress=progress,
+        )
+
+    def status(self) -> "CaseStatus":
+        """Count what the case holds."""
+        from simquery.status import case_status
+
+        return case_status(self._client, self.name)
+
+    def _searcher(self) -> "Searcher":
+        from simquery.embedders import check_model_name
+        from simquery.embedders.service import warm_embedder
+        from simquery.query import Searcher
+
+        return Searcher(
+            self._client,
+            self.name,
+            check_model_name(self.model, self._settings),
+            partial(warm_embedder, self._settings),
+            exact_up_to=self._settings.exact_up_to,
+        )
+
+    def _prepared(self, references: Sequence[PictureName], options: QueryOptions) -> "tuple[Searcher, Query]":
+        """Make a query, and the searcher that embedded its references; what can be refused is refused before that."""
+        from simquery.distances import find_distance
+        from simquery.query import MAX_VECTORS, Combine, Filters, Mode, Query
+
+        require_known(options, QueryOptions)
+        rejected = options.get("rejected", ())
+        combine = choice(Combine, options.get("combine", Combine.SUM), "way to combine references")
+        if len(references) + len(rejected) > MAX_VECTORS and combine is not Combine.FEATURES:
+            raise QueryError(
+                f"{len(references)} references are too many for one query: at most {MAX_VECTORS} are possible."
+            )
+        within = options.get("within")
+        distance = find_distance(options.get("distance", "cosine"))
+        filters = Filters(**{name: options[name] for name in FILTERS if name in options})  # type: ignore[literal-required]
+        filters.clauses()  # report what is wrong with them before anything is embedded
+        variants = augmentations(options.get("augment", ()))
+        mode = choice(Mode, options.get("mode", Mode.AUTO), "mode")
+        searcher = self._searcher()
+        query = Query(
+            tuple(searcher.reference(name, variants) for name in references),
+            distance,
+            options.get("k", None if within is not None else 50),
+            combine,
+            tuple(searcher.reference(name) for name in rejected),
+            filters,
+            within,
+            mode,
+            options.get("candidates"),
+        )
+        return searcher, query
+
+    def _indexer(self, options: IndexOptions) -> "Indexer":
+        from simquery.embedders import build_embedder
+        from simquery.indexer import Indexer
+
+        models = dict.fromkeys(name.strip() for name in self.model.split(","))
+        return Indexer(
+            self._client,
+            self.name,
+            [build_embedder(self._settings.model_copy(update={"model": model})) for model in models],
+            details(options),
+            similarity=self._settings.similarity,
+            vector_index=self._settings.vector_index,
+        )

@@ -22,13 +22,7 @@ from pathlib import Path
 from elasticsearch import Elasticsearch
 
 from simquery.kibana import roles
-from simquery.mappings import (
-    install_templates,
-    open_marks_index,
-    open_measures_index,
-    open_results_index,
-    open_timings_index,
-)
+from simquery.mappings import install_templates, open_index
 
 ROOT = Path(os.environ.get("SIMQUERY_SET_UP", "/run/simquery"))
 URL = os.environ.get("SIMQUERY_SET_UP_URL", "https://elasticsearch:9200")
@@ -74,8 +68,8 @@ def cluster() -> None:
             client.security.put_role(name=name, **rights)
         install_templates(client)
         # Kibana's controls report an error for an index that is not there.
-        for opened in (open_results_index, open_marks_index, open_measures_index, open_timings_index):
-            opened(client)
+        for kind in ("results", "marks", "measures", "timings"):
+            open_index(client, kind)
         if not (ROOT / "kibana" / "kibana.yml").exists():
             _write(ROOT / "kibana" / "kibana.yml", _kibana_yml(client))
         if not (ROOT / "indexer" / "simquery.toml").exists():

@@ -1,18 +1,21 @@
 """Measures and times as documents for Kibana; storing the same run again replaces its documents."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from elasticsearch import Elasticsearch
-from elasticsearch.helpers import bulk
 
+from simquery.cluster.waiting import Cluster
 from simquery.evaluation.harness import CURVE, Condition, Results
 from simquery.evaluation.times import Timing
-from simquery.mappings import install_templates, open_measures_index, open_timings_index
+from simquery.mappings import install_templates, open_index
 
 __all__ = ["measure_documents", "store", "timing_documents"]
 
+
+_AT_ONCE = 1000
 
 _POINTS = range(4, len(CURVE), 5)
 """The points of a curve that Kibana shows, at every twentieth of the relevant pictures."""
@@ -45,13 +48,16 @@ def store(
     """
     install_templates(client)
     count = 0
-    for index, documents in (
-        (open_measures_index(client), measure_documents(results, manifest, singles=singles)),
-        (open_timings_index(client), timing_documents(timings, manifest)),
+    cluster = Cluster(client)
+    for kind, documents in (
+        ("measures", measure_documents(results, manifest, singles=singles)),
+        ("timings", timing_documents(timings, manifest)),
     ):
-        actions = ({"_index": index, "_id": name, **document} for name, document in documents)
-        written, _ = bulk(client, actions, refresh=True)
-        count += written
+        index = open_index(client, kind)
+        operations = (({"index": {"_id": name}}, document) for name, document in documents)
+        while group := list(islice(operations, _AT_ONCE)):
+            count += len(cluster.bulk(index, group))
+        client.indices.refresh(index=index)
     return count
 
 

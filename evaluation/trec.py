@@ -18,6 +18,7 @@ from simquery.evaluation.dataset import Dataset
 from simquery.evaluation.harness import Condition, Ranked
 from simquery.evaluation.topics import Topic
 from simquery.paths import display_path
+from simquery.query.formats import trec_line
 
 __all__ = ["RunWriter", "read_run"]
 
@@ -55,7 +56,7 @@ class RunWriter:
         tag = f"{ranked.condition.model}/{ranked.condition.distance}"
         pairs = zip(ranked.order.tolist(), ranked.distances.tolist(), strict=True)
         self._file.writelines(
-            f"{reference} Q0 {self._names[row]} {rank} {-distance!r} {tag}\n"
+            f"{trec_line(reference, self._names[row], rank, distance, tag)}\n"
             for rank, (row, distance) in enumerate(pairs, start=1)
         )
 

@@ -12,14 +12,11 @@ from simquery.cluster.vectors import pack
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
 from simquery.indexer.texts import with_fitting_texts
+from simquery.mappings import PATHS_LISTED
 from simquery.pictures.files import Digests
 from simquery.version import __version__
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
-
-PATHS_LISTED = 1000
-"""Most paths, and most labels, that a document lists: the server rewrites it with each, vector and all. The ledger has
-every path."""
 
 _WHOLE = frozenset({"embedding", "thumbnail", "paths"})
 """Fields that are no keywords, and the paths, which are never cut: the files could not be found again."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -17,7 +18,7 @@ from elasticsearch import Elasticsearch
 from simquery.cluster import FOREIGN_ERRORS
 from simquery.cluster.waiting import Cluster
 from simquery.errors import ClusterError
-from simquery.mappings import open_timings_index
+from simquery.mappings import open_index
 
 __all__ = ["Timings"]
 
@@ -93,7 +94,7 @@ class Timings:
             self._stored += 1
         cluster = Cluster(self._client, patience_seconds=0.0)
         try:
-            cluster.bulk(cluster.ask(open_timings_index), operations)
+            cluster.bulk(cluster.ask(partial(open_index, kind="timings")), operations)
         except (ClusterError, *FOREIGN_ERRORS) as error:
             logger.warning("How long the stages of the run took cannot be stored (%s); the run goes on.", error)
             self._due = math.inf  # one more try, at its end

@@ -1,5 +1,6 @@
 """Kibana's HTTP interface: import of saved objects, and links to dashboards."""
 
+import base64
 import json
 import os
 import re
@@ -144,8 +145,9 @@ def _credentials(settings: Settings) -> dict[str, str]:
     if settings.api_key:
         return {"authorization": f"ApiKey {settings.api_key.get_secret_value()}"}
     if settings.username and settings.password:
+        # Encoded here: urllib3 takes Latin-1 only, and Kibana reads UTF-8.
         pair = f"{settings.username}:{settings.password.get_secret_value()}"
-        return dict(urllib3.make_headers(basic_auth=pair))
+        return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"}
     return {}
 
 

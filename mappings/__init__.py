@@ -1,6 +1,7 @@
 """One index template per kind of index, and the code that installs and checks them."""
 
 from simquery.mappings.schema import (
+    PATHS_LISTED,
     SCHEMA,
     VECTOR_INDEXES,
     EmbeddingFacts,
@@ -9,13 +10,11 @@ from simquery.mappings.schema import (
     files_index,
     images_index,
     install_templates,
+    marks_are_stamped,
     marks_index,
     open_files_index,
     open_images_index,
-    open_marks_index,
-    open_measures_index,
-    open_results_index,
-    open_timings_index,
+    open_index,
     results_index,
     store_candidates,
     store_filesystems,
@@ -24,6 +23,7 @@ from simquery.mappings.schema import (
 )
 
 __all__ = [
+    "PATHS_LISTED",
     "SCHEMA",
     "VECTOR_INDEXES",
     "EmbeddingFacts",
@@ -32,13 +32,11 @@ __all__ = [
     "files_index",
     "images_index",
     "install_templates",
+    "marks_are_stamped",
     "marks_index",
     "open_files_index",
     "open_images_index",
-    "open_marks_index",
-    "open_measures_index",
-    "open_results_index",
-    "open_timings_index",
+    "open_index",
     "results_index",
     "store_candidates",
     "store_filesystems",

@@ -1,4 +1,4 @@
-"""Index names, templates, and the check that an index was made by this version of the schema."""
+"""Index names, templates, the pipeline of marks, and the check that this version of the schema made an index."""
 
 import json
 import logging
@@ -14,6 +14,7 @@ from simquery.errors import CaseError, SchemaError
 from simquery.paths import display_path, real_path
 
 __all__ = [
+    "PATHS_LISTED",
     "SCHEMA",
     "VECTOR_INDEXES",
     "EmbeddingFacts",
@@ -22,13 +23,11 @@ __all__ = [
     "files_index",
     "images_index",
     "install_templates",
+    "marks_are_stamped",
     "marks_index",
     "open_files_index",
     "open_images_index",
-    "open_marks_index",
-    "open_measures_index",
-    "open_results_index",
-    "open_timings_index",
+    "open_index",
     "results_index",
     "store_candidates",
     "store_filesystems",
@@ -39,9 +38,22 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SCHEMA = 4
-"""Version of the mappings; raised with every change that documents of the old one do not fit."""
+"""Version of the mappings; every change that documents of the old one do not fit raises it."""
 
-_KINDS = ("files", "images", "marks", "measures", "results", "timings")
+PATHS_LISTED = 1000
+"""A picture's document lists at most this many paths, because each new path rewrites it, vector and all. The ledger has
+every path."""
+
+_GROWING = {"results": False, "marks": False, "measures": True, "timings": True}
+"""The indices that belong to no case, and whether a newer simquery adds its fields to them.
+
+What analysts asked and said is evidence, so documents of two schemas are never mixed. Nothing depends on the measures
+and times of evaluations."""
+
+_KINDS = ("files", "images", *_GROWING)
+
+_STAMP = "simquery-marks"
+"""The ingest pipeline by which the server itself writes into a mark who made it and when (ADR 27)."""
 
 _GRAPH = {"m": 16, "ef_construction": 100}
 
@@ -50,18 +62,20 @@ VECTOR_INDEXES: dict[str, dict[str, Any] | None] = {
     "flat": {"type": "flat"},
     "hnsw": {"type": "hnsw"} | _GRAPH,
     "int8_hnsw": {"type": "int8_hnsw"} | _GRAPH,
-    # What the server would re-score with full vectors, the script of the query does anyway.
+    # No re-scoring by the server: the query's script scores with full vectors anyway.
     "bbq_hnsw": {"type": "bbq_hnsw", "rescore_vector": {"oversample": 0}} | _GRAPH,
 }
-"""What finds candidates for an approximate query: index options of the field, all that could change pinned."""
+"""Index options of the vector field, which finds the candidates of approximate queries. Every default that could change
+is pinned."""
 
 
 @dataclass(frozen=True)
 class EmbeddingFacts:
     """How the pictures of a case are embedded by one model.
 
-    ``similarity`` (``cosine``, ``l2_norm``) and ``index_type`` describe the graph, None where there is none;
-    ``candidates`` is what was stored for approximate queries, by the name of the distance.
+    ``similarity`` (``cosine``, ``l2_norm``) and ``index_type`` describe the graph; both are None where there is none.
+    ``candidates`` is how many candidates approximate queries take, by the name of the distance, and ``recall`` what was
+    measured with them (``k``, ``mean``, ``least``): see `store_candidates`.
     """
 
     dims: int
@@ -69,6 +83,7 @@ class EmbeddingFacts:
     similarity: str | None = None
     index_type: str | None = None
     candidates: Mapping[str, int] = field(default_factory=dict)
+    recall: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def files_index(case: str) -> str:
@@ -87,27 +102,37 @@ def results_index() -> str:
 
 
 def marks_index() -> str:
-    """Name of the index with what was said of saved queries' hits."""
+    """Name of the index with the marks of saved queries' hits."""
     return _name("marks")
 
 
 def template(kind: str) -> dict[str, Any]:
     """Index template of a kind of index, such as ``files`` or ``measures``, as it is sent to Elasticsearch."""
-    body: dict[str, Any] = json.loads(files("simquery.mappings").joinpath(f"{kind}.json").read_text("utf-8"))
-    return body
+    return _read(kind)
 
 
 def install_templates(client: Elasticsearch) -> None:
-    """Put all index templates; doing it again changes nothing.
+    """Put all index templates, and the index of marks with its pipeline; doing it again changes nothing.
 
-    Credentials that are limited to simquery's indices may not: indices are created with everything that the templates
-    say, so that nothing is missing then. The templates guard indices that somebody else creates under our names.
+    Credentials that are limited to simquery's indices may not do this. They do not need the templates, because simquery
+    creates every index with all that its template says: templates guard indices that somebody else creates under our
+    names. The index of marks is no one else's to create, because its pipeline makes marks credible (ADR 27).
     """
     try:
         for kind in _KINDS:
             client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
+        client.ingest.put_pipeline(id=_STAMP, body=_read("pipeline"))
+        _create(client, marks_index(), "marks", {})
+        if not marks_are_stamped(client):  # an older simquery made it
+            client.indices.put_settings(index=marks_index(), settings={"index.final_pipeline": _STAMP})
     except AuthorizationException:
-        logger.info("the credentials may not put index templates: indices get their mappings when they are created")
+        logger.info("These credentials may not put index templates and pipelines: an administrator's may.")
+
+
+def marks_are_stamped(client: Elasticsearch) -> bool:
+    """Whether the server itself writes into each mark who made it and when; False also where there is no index yet."""
+    found = client.indices.get_settings(index=marks_index(), ignore_unavailable=True, flat_settings=True).body
+    return any(body["settings"].get("index.final_pipeline") == _STAMP for body in found.values())
 
 
 def open_files_index(client: Elasticsearch, case: str) -> str:
@@ -116,7 +141,7 @@ def open_files_index(client: Elasticsearch, case: str) -> str:
     Raises
     ------
     SchemaError
-        When it was made by another version of the schema.
+        When another version of the schema made it.
     """
     name = files_index(case)
     _create(client, name, "files", {"case": case})
@@ -139,18 +164,18 @@ def open_images_index(
     Parameters
     ----------
     client, case, model
-        Where.
+        Connection, name of the case, and registered name of the model.
     dims, fingerprint
-        Of the embedder.
+        Length of the embedder's vectors, and its fingerprint.
     similarity, vector_index
-        For a new index: what its graph compares by (``cosine``, ``l2_norm``), and one of `VECTOR_INDEXES`. An index
-        that exists keeps what it was made with.
+        For a new index: the similarity that its graph compares by (``cosine``, ``l2_norm``), and one of
+        `VECTOR_INDEXES`. An index that exists keeps the ones it was created with.
 
     Raises
     ------
     SchemaError
-        When it was made by another version of the schema, or with other weights: vectors of two fingerprints cannot be
-        compared.
+        When another version of the schema made it, or it has vectors of other weights: vectors of two fingerprints
+        cannot be compared.
     """
     name = images_index(case, model)
     embedding: dict[str, Any] = {"dims": dims}
@@ -163,36 +188,30 @@ def open_images_index(
     return name
 
 
-def open_measures_index(client: Elasticsearch) -> str:
-    """Create the index of evaluations' measures where it is missing, and return its name; it belongs to no case."""
-    return _open_growing_index(client, "measures")
+def open_index(client: Elasticsearch, kind: str) -> str:
+    """Create an index that belongs to no case where it is missing, and return its name.
 
-
-def open_timings_index(client: Elasticsearch) -> str:
-    """Create the index of times where it is missing, and return its name; it belongs to no case."""
-    return _open_growing_index(client, "timings")
-
-
-def open_results_index(client: Elasticsearch) -> str:
-    """Create the index of the saved queries where it is missing, and return its name.
+    Parameters
+    ----------
+    client
+        Connection to the cluster.
+    kind
+        ``results``, ``marks``, ``measures`` or ``timings``.
 
     Raises
     ------
     SchemaError
-        When it was made by another version of the schema.
+        When another version of the schema made the index of results or of marks.
     """
-    return _open_checked_index(client, "results")
-
-
-def open_marks_index(client: Elasticsearch) -> str:
-    """Create the index of what was said of saved queries' hits where it is missing, and return its name.
-
-    Raises
-    ------
-    SchemaError
-        When it was made by another version of the schema.
-    """
-    return _open_checked_index(client, "marks")
+    name = _name(kind)
+    _create(client, name, kind, {})
+    if not _GROWING[kind]:
+        _check(_meta(client, name), name, {})
+        return name
+    properties = template(kind)["template"]["mappings"]["properties"]
+    if properties.keys() - _mappings(client, name)["properties"].keys():
+        client.indices.put_mapping(index=name, properties=properties)
+    return name
 
 
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
@@ -203,7 +222,7 @@ def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFa
     CaseError
         When nothing has been indexed yet for this case and model.
     SchemaError
-        When the index was made by another version of the schema.
+        When another version of the schema made the index.
     """
     name = images_index(case, model)
     try:
@@ -220,14 +239,33 @@ def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFa
         similarity=embedding.get("similarity") if graph else None,
         index_type=graph["type"] if graph else None,
         candidates=meta.get("candidates", {}),
+        recall=meta.get("recall", {}),
     )
 
 
-def store_candidates(client: Elasticsearch, case: str, model: str, candidates: Mapping[str, int]) -> None:
-    """Keep with the index how many candidates approximate queries take, by the name of the distance."""
+def store_candidates(
+    client: Elasticsearch,
+    case: str,
+    model: str,
+    candidates: Mapping[str, int],
+    recall: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Keep with the index how many candidates approximate queries take, by the name of the distance.
+
+    Parameters
+    ----------
+    client, case, model
+        Where.
+    candidates
+        The numbers.
+    recall
+        What was measured with them: ``k`` hits, ``mean`` and ``least`` recall.
+    """
     name = images_index(case, model)
     meta = _meta(client, name)
-    client.indices.put_mapping(index=name, meta=meta | {"candidates": {**meta.get("candidates", {}), **candidates}})
+    stored = {"candidates": {**meta.get("candidates", {}), **candidates}}
+    measured = {**meta.get("recall", {}), **(recall or {})}
+    client.indices.put_mapping(index=name, meta=meta | stored | ({"recall": measured} if measured else {}))
 
 
 def stored_filesystems(client: Elasticsearch, case: str, folder: Path) -> dict[Path, str]:
@@ -248,7 +286,7 @@ def store_filesystems(client: Elasticsearch, case: str, folder: Path, found: Map
 
 
 def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:
-    """What there is: ``_meta`` and ``index`` of every index that holds pictures, by name."""
+    """``_meta`` and ``index`` of every index with pictures, ordered by name."""
     mappings = client.indices.get_mapping(index="simquery-images-*", allow_no_indices=True)
     return [{"index": name, **body["mappings"].get("_meta", {})} for name, body in sorted(mappings.body.items())]
 
@@ -258,31 +296,18 @@ def _name(kind: str) -> str:
     return f"simquery-{kind}"
 
 
+def _read(name: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(files("simquery.mappings").joinpath(f"{name}.json").read_text("utf-8"))
+    return body
+
+
 def _nothing_indexed(client: Elasticsearch, case: str, model: str) -> str:
     there = [f"case '{meta.get('case')}' with model '{meta.get('model')}'" for meta in case_indices(client)]
     return (
         f"Nothing has been indexed yet in case '{case}' with model '{model}': run"
         f" 'simquery index FOLDER --case {case} --model {model}' first."
-        + (f" There is: {', '.join(there)}." if there else "")
+        + (f" The cluster has: {', '.join(there)}." if there else "")
     )
-
-
-def _open_checked_index(client: Elasticsearch, kind: str) -> str:
-    # What analysts asked and said is evidence: documents of two schemas are never mixed.
-    name = _name(kind)
-    _create(client, name, kind, {})
-    _check(_meta(client, name), name, {})
-    return name
-
-
-def _open_growing_index(client: Elasticsearch, kind: str) -> str:
-    # No case depends on its documents: fields that a newer simquery brings are added to what older ones wrote.
-    name = _name(kind)
-    _create(client, name, kind, {})
-    properties = template(kind)["template"]["mappings"]["properties"]
-    if properties.keys() - _mappings(client, name)["properties"].keys():
-        client.indices.put_mapping(index=name, properties=properties)
-    return name
 
 
 def _create(
@@ -292,7 +317,8 @@ def _create(
         return
     body = template(kind)["template"]
     body["mappings"]["_meta"] = {"schema": SCHEMA} | facts
-    # The same for every document, and Kibana filters all panels of a dashboard by one field: stored nowhere.
+    # Kibana filters all panels of a dashboard by one field. Its value is the same for all documents of the index, so it
+    # is computed and stored nowhere.
     emitted = {key: facts[key] for key in ("case", "model") if key in facts}
     body["mappings"]["runtime"] = {key: _constant(value) for key, value in emitted.items()}
     if embedding is not None:
@@ -322,16 +348,16 @@ def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
     schema = meta.get("schema")
     if schema != SCHEMA:
         raise SchemaError(
-            f"Index '{name}' was made by schema version {schema}, this simquery uses version {SCHEMA}: use the simquery"
-            " that made it, or index the evidence again under another case name."
+            f"Index '{name}' has schema version {schema}, but this simquery uses version {SCHEMA}: use the simquery"
+            " that created the index, or index the evidence again under another case name."
         )
     for key, value in expected.items():
         if meta.get(key) == value:
             continue
         if key == "fingerprint":
             raise SchemaError(
-                f"Index '{name}' holds vectors of other weights than model '{meta.get('model')}' has now, or of another"
-                " precision, and the two cannot be compared: bring back the weights or the --precision used then, or"
+                f"Index '{name}' has vectors of other weights or another precision than model '{meta.get('model')}'"
+                " uses now, and the two cannot be compared: go back to the weights and the --precision of then, or"
                 " index again under another case name."
             )
         raise SchemaError(

@@ -1,4 +1,4 @@
-"""What approximate queries lose: their hits against those of exact queries on the same collection."""
+"""What approximate queries miss: their hits compared with those of exact queries on the same collection."""
 
 import dataclasses
 import time
@@ -21,7 +21,7 @@ __all__ = ["Approximation", "RecallReport", "measure_case", "measure_recall", "s
 
 @dataclass(frozen=True)
 class Approximation:
-    """What a number of candidates gives.
+    """What a number of candidates achieves.
 
     ``recall`` is the mean and ``least`` the smallest share of the exact hits that the approximate query returns, over
     all references; the times are medians over them, from request to answer.
@@ -65,6 +65,12 @@ class RecallReport:
         """Numbers of candidates that were stored with the case, by the name of the distance."""
         return {name: number for name, number in self.chosen.items() if number is not None}
 
+    @property
+    def measured(self) -> dict[str, dict[str, float]]:
+        """Recall that was measured with these numbers: ``k``, ``mean`` and ``least``, by the name of the distance."""
+        rows = {name: next(row for row in self.recall[name] if row.candidates == n) for name, n in self.stored.items()}
+        return {name: {"k": self.k, "mean": row.recall, "least": row.least} for name, row in rows.items()}
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON shows it."""
         rows = {name: [row.as_dict() for row in rows] for name, rows in self.recall.items()}
@@ -98,7 +104,7 @@ def measure_case(
     chosen = {} if store is None else {name: sufficient(rows, store) for name, rows in found.items()}
     report = RecallReport(k, len(references), found, chosen)
     if report.stored:
-        store_candidates(client, searcher.case, searcher.model, report.stored)
+        store_candidates(client, searcher.case, searcher.model, report.stored, report.measured)
     return report
 
 
@@ -126,9 +132,9 @@ def measure_recall(
     Parameters
     ----------
     searcher, references, distance, k
-        What is asked.
+        What to ask.
     candidates
-        Each number to try, at least k.
+        The numbers to try, each at least k.
     progress
         Called after each reference.
     """
@@ -159,6 +165,6 @@ def sufficient(rows: Sequence[Approximation], share: float) -> int | None:
 
 
 def _shared(exact: Ranking, approximate: Ranking) -> float:
-    # By distance, not by content: which of several equally distant pictures comes last is no loss.
+    # Compare by distance, not by content: it is no loss which of several equally distant pictures comes last.
     farthest = exact.hits[-1].distance
     return sum(hit.distance <= farthest * (1 + 1e-6) for hit in approximate.hits) / len(exact.hits)

@@ -39,7 +39,7 @@ class Combine(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """Vectors that a query compares with.
+    """The vectors that a query compares pictures with.
 
     Attributes
     ----------

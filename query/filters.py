@@ -1,4 +1,4 @@
-"""Filters: what of a case is looked at, as Elasticsearch queries."""
+"""Filters: which pictures of a case a query looks at, as Elasticsearch queries."""
 
 import calendar
 import datetime as dt
@@ -18,7 +18,7 @@ _SPECIAL = re.compile(r'[.?+*|{}\[\]()"\\#@&<>~^$-]')
 
 @dataclass(frozen=True)
 class Place:
-    """Around a point: latitude and longitude in degrees, radius in kilometres."""
+    """A circle around a point: latitude and longitude in degrees, radius in kilometres."""
 
     latitude: float
     longitude: float
@@ -44,26 +44,26 @@ class Place:
 
 @dataclass(frozen=True)
 class Filters:
-    """Conditions that all have to hold; those that are None or empty do not count.
+    """Conditions that must all hold; None and empty ones do not count.
 
     Attributes
     ----------
     path
-        Pattern for any of the picture's whole paths, as they are shown: ``*`` stands for anything, also across folders,
-        ``?`` for one character, ``[a-z]`` for one of some. Letters match in both cases.
+        Pattern that one of the picture's paths, as shown, must match as a whole: ``*`` stands for any characters, ``/``
+        included, ``?`` for one character, ``[a-z]`` for one of a set. Upper and lower case are the same.
     since, until
-        Dates (``2019``, ``2019-05``, ``2019-05-31``), both included, of when the picture was taken, or, where it does
-        not say, of the file's last change.
+        First and last date (``2019``, ``2019-05``, ``2019-05-31``) on which the picture was taken. A picture that does
+        not say counts with the date of the file's last change.
     camera
-        Part of the make and model, or a pattern of all of it.
+        Part of the make and model, or a pattern for the whole.
     formats
-        As Pillow names them: ``JPEG``, ``PNG`` …
+        Pillow's names: ``JPEG``, ``PNG`` …
     min_size
-        Least number of pixels of both sides.
+        Least width and height in pixels.
     labels
-        Any of these.
+        The picture has at least one of these.
     near
-        Where it was taken.
+        The picture was taken there.
     raw
         A query in Elasticsearch's own language.
     """
@@ -125,7 +125,9 @@ def period(text: str) -> tuple[dt.date, dt.date]:
         last = dt.date(first.year, last_month, day or calendar.monthrange(first.year, last_month)[1])
         return first, last + dt.timedelta(days=1)
     except (ValueError, OverflowError):
-        raise QueryError(f"'{text}' is no date: give a year, month or day, as 2019, 2019-05, 2019-05-31.") from None
+        raise QueryError(
+            f"'{text}' is no date: give a year, month or day, such as 2019, 2019-05, 2019-05-31."
+        ) from None
 
 
 def _dated(since: str | None, until: str | None) -> dict[str, Any]:
@@ -147,6 +149,9 @@ def _dated(since: str | None, until: str | None) -> dict[str, Any]:
 
 
 def _pattern(field: str, pattern: str) -> dict[str, Any]:
+    if "[" not in pattern:  # the cheaper query knows * and ? alone
+        value = pattern.replace("\\", "\\\\")
+        return {"wildcard": {field: {"value": value, "case_insensitive": True}}}
     return {"regexp": {field: {"value": _regular_expression(pattern), "flags": "NONE", "case_insensitive": True}}}
 
 
@@ -164,7 +169,9 @@ def _regular_expression(pattern: str) -> str:
             inside, closed, rest = rest.partition("]")
             negated, members = inside.startswith("!"), inside.removeprefix("!")
             if not closed or not members:
-                raise QueryError(f"The pattern '{pattern}' is broken: a '[' without its ']'. For the sign itself: [[].")
+                raise QueryError(
+                    f"The pattern '{pattern}' is broken: a '[' has no ']'. To find the character itself, write [[]."
+                )
             escaped = re.sub(r"[\[\]\\^\"]", r"\\\g<0>", members)
             parts.append(f"[{'^' if negated else ''}{escaped}]")
         else:

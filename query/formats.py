@@ -1,4 +1,4 @@
-"""What a ranking looks like: a table for people, and formats for other programs."""
+"""Forms of a ranking: a table for people, and formats for other programs."""
 
 import csv
 import io
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from simquery.query.ranking import Hit, Query, Ranking
 from simquery.query.requests import FACTS
+from simquery.tabular import safe_cell
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["FORMATS", "csv_lines", "json_lines", "ranking_table", "trec_lines"]
+__all__ = ["FORMATS", "csv_lines", "json_lines", "ranking_table", "trec_line", "trec_lines"]
 
 
 def ranking_table(ranking: Ranking) -> "Table":
@@ -26,7 +27,8 @@ def ranking_table(ranking: Ranking) -> "Table":
     table.add_column("distance", justify="right")
     table.add_column("path", overflow="fold")
     for hit in ranking.hits:
-        more = f"  (+{len(hit.paths) - 1} more)" if len(hit.paths) > 1 else ""
+        at_least = "at least " if hit.paths_full else ""
+        more = f"  (+{at_least}{len(hit.paths) - 1:,} more)" if len(hit.paths) > 1 else ""
         table.add_row(str(hit.rank), f"{hit.distance:.6g}", Text(hit.paths[0] + more))
     return table
 
@@ -37,12 +39,16 @@ def json_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:  # noqa: ARG
 
 
 def csv_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:  # noqa: ARG001
-    """A header, and one row for each path of each hit (RFC 4180)."""
-    yield _row(["rank", "distance", "sha256", "path", *FACTS])
+    """A header, and one row for each path of each hit (RFC 4180).
+
+    Text that a spreadsheet would run as a formula gets a leading apostrophe.
+    """
+    yield _row(["rank", "distance", "sha256", "path", "paths_full", *FACTS])
     for hit in hits:
         facts = [_cell(hit.facts.get(name)) for name in FACTS]
+        full = str(hit.paths_full).lower()
         for path in hit.paths:
-            yield _row([hit.rank, repr(hit.distance), hit.sha256, path, *facts])
+            yield _row([hit.rank, repr(hit.distance), hit.sha256, safe_cell(path), full, *facts])
 
 
 def trec_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:
@@ -52,7 +58,12 @@ def trec_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:
     """
     topic = "+".join(reference.sha256 for reference in query.references)
     for hit in hits:
-        yield f"{topic} Q0 {hit.sha256} {hit.rank} {-hit.distance!r} simquery-{query.distance.name}"
+        yield trec_line(topic, hit.sha256, hit.rank, hit.distance, f"simquery-{query.distance.name}")
+
+
+def trec_line(topic: str, document: str, rank: int, distance: float, tag: str) -> str:
+    """Line of a TREC run; the score is the negative distance."""
+    return f"{topic} Q0 {document} {rank} {-distance!r} {tag}"
 
 
 FORMATS: dict[str, Callable[[Query, Iterable[Hit]], Iterator[str]]] = {
@@ -68,9 +79,10 @@ def _caption(ranking: Ranking) -> str:
     if ranking.matched is not None and ranking.matched < ranking.collection_size:
         of = f"{ranking.matched:,} that match, of {of}"
     mode = f"{ranking.mode}, {ranking.candidates:,} candidates" if ranking.candidates else str(ranking.mode)
+    warning = f"\n{ranking.warning}" if ranking.warning else ""
     return (
         f"{len(ranking.hits):,} of {of} · case {ranking.case} · {ranking.model} · {ranking.distance}, {mode} ·"
-        f" {ranking.took_ms} ms"
+        f" {ranking.took_ms} ms{warning}"
     )
 
 
@@ -82,7 +94,7 @@ def _row(cells: list[object]) -> str:
 
 def _cell(value: Any) -> object:
     if isinstance(value, list):
-        return ";".join(str(item) for item in value)
+        return safe_cell(";".join(str(item) for item in value))
     if isinstance(value, dict):
         return ",".join(str(value[axis]) for axis in ("lat", "lon"))
-    return value
+    return safe_cell(value)

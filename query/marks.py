@@ -1,31 +1,38 @@
 """Marks: what analysts say of the hits of a saved query.
 
-A mark is a document that is added and never changed. Who marks a hit again adds another one: the latest counts, and
-what was said before stays.
+A mark is a document that is added and never changed. Marking a hit again adds another mark: the latest counts, and the
+earlier ones are kept. The server writes into each mark who made it and when (ADR 27).
 """
 
 import os
 import pwd
 import socket
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from elasticsearch import ApiError, Elasticsearch
-from elasticsearch.helpers import scan
+from elasticsearch import Elasticsearch
 
-from simquery.errors import QueryError
-from simquery.mappings import marks_index, open_marks_index, results_index
-from simquery.query.results import create_documents, document_id
+from simquery.cluster.patience import PATIENCE_OF_PEOPLE
+from simquery.cluster.waiting import Cluster
+from simquery.errors import ClusterError, QueryError
+from simquery.mappings import install_templates, marks_are_stamped, marks_index, open_index, results_index
+from simquery.paths import printable
+from simquery.query.results import document_id
 from simquery.version import __version__
 
 __all__ = ["Mark", "Review", "Verdict", "mark_hits", "read_review"]
 
 _COPIED = ("query", "title", "case", "model", "distance", "rank", "value", "sha256", "paths", "thumbnail", "blurred")
 _LOOKED_UP_AT_ONCE = 200
+_NOT_STAMPED = (
+    "The cluster does not write user and time into marks, so anybody could make them up. An administrator has to"
+    " install simquery's ingest pipeline: run 'simquery index' once with credentials that have the cluster privileges"
+    " manage_ingest_pipelines and manage_index_templates."
+)
 
 
 class Verdict(StrEnum):
@@ -34,15 +41,15 @@ class Verdict(StrEnum):
     RELEVANT = "relevant"
     IRRELEVANT = "irrelevant"
     REVIEW = "review"
-    """Somebody has to look again: neither the one nor the other yet."""
+    """Undecided: somebody has to look again."""
 
 
 @dataclass(frozen=True)
 class Mark:
     """What was said of a hit, when and by whom.
 
-    ``by`` is whom the cluster knows by the credentials (None where it has no security), ``account`` the user and
-    machine that the command ran as. ``at`` is UTC, ISO 8601.
+    The server writes ``at``, its own time (UTC, ISO 8601), and ``by``, the user whose credentials the client used (None
+    on a cluster without security). The client writes ``account``, the user and machine that the command ran as.
     """
 
     rank: int
@@ -58,7 +65,7 @@ class Mark:
 class Review:
     """How far a saved query has been looked at.
 
-    ``hits`` is how many it has, ``marks`` everything that was said of them, the earliest first.
+    ``hits`` is the number of its hits; ``marks`` are all marks, in the order in which the server stored them.
     """
 
     query: str
@@ -103,7 +110,7 @@ class Review:
 def mark_hits(
     client: Elasticsearch, query: str, ranks: Collection[int], verdict: Verdict, *, note: str | None = None
 ) -> None:
-    """Say something of hits of a saved query.
+    """Mark hits of a saved query.
 
     Parameters
     ----------
@@ -112,36 +119,43 @@ def mark_hits(
     query
         Id of the saved query.
     ranks
-        Which of its hits.
+        Ranks of the hits.
     verdict, note
-        What is said of each of them.
+        What to say of each of them.
 
     Raises
     ------
     QueryError
         When no such query is saved, or it has no hit of such a rank; then nothing is marked.
     ClusterError
-        When the cluster refuses a mark.
+        When the cluster refuses a mark, or does not write user and time into marks itself.
     """
     hits = _hits(client, query, ranks)
+    index = open_index(client, "marks")
+    if not marks_are_stamped(client):
+        install_templates(client)
+        if not marks_are_stamped(client):
+            raise ClusterError(_NOT_STAMPED)
     said = {
         "mark": verdict,
-        "note": note,
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "by": _known_as(client),
+        "note": None if note is None else printable(note),
         "account": _account(),
         "version": __version__,
     }
     said = {name: value for name, value in said.items() if value is not None}
-    # What Kibana shows or filters by is copied: it joins nothing.
+    # Kibana joins nothing, so a mark copies what Kibana shows or filters by.
     documents = [
         {name: hit[name] for name in _COPIED if name in hit}
         | {"references": [{name: each[name] for name in ("sha256", "path")} for each in hit["references"]]}
         | said
         for hit in (hits[rank] for rank in sorted(set(ranks)))
     ]
-    index = open_marks_index(client)
-    create_documents(client, index, ((None, each) for each in documents), f"Query '{query}' could not be marked whole")
+    try:
+        Cluster(client, PATIENCE_OF_PEOPLE).create(index, ((uuid.uuid4().hex, each) for each in documents))
+    except ClusterError as error:
+        reason = _NOT_STAMPED if "pipeline with id" in str(error) else error
+        raise ClusterError(f"Query '{query}' could not be marked whole: {reason}") from None
+    client.indices.refresh(index=index)
 
 
 def read_review(client: Elasticsearch, query: str) -> Review:
@@ -153,15 +167,21 @@ def read_review(client: Elasticsearch, query: str) -> Review:
         When no such query is saved.
     """
     first = _hits(client, query, [], fields=["title", "hits"])[1]
-    request = {"query": {"term": {"query": query}}, "_source": [*Mark.__dataclass_fields__]}
-    found = scan(client, index=marks_index(), query=request, ignore_unavailable=True)
-    marks = (_mark(document["_source"]) for document in found)
-    return Review(query, first["title"], first["hits"], tuple(sorted(marks, key=lambda mark: (mark.at, mark.rank))))
+    marks: list[Mark] = []
+    if client.indices.exists(index=marks_index()):
+        # The server numbers what it stores in the one shard of this index, whatever any clock says.
+        pages = Cluster(client, PATIENCE_OF_PEOPLE).pages(
+            marks_index(), {"term": {"query": query}}, "_seq_no", source_includes=[*Mark.__dataclass_fields__]
+        )
+        marks = [_mark(hit["_source"]) for hits in pages for hit in hits]
+    return Review(query, first["title"], first["hits"], tuple(marks))
 
 
 def _mark(document: dict[str, Any]) -> Mark:
-    missing: dict[str, Any] = {"note": None, "by": None}
-    return Mark(**missing | document | {"mark": Verdict(document["mark"])})
+    # Clients other than ours write marks as well, with whatever characters they like.
+    texts = {name: document.get(name) for name in ("note", "by", "account")}
+    shown = {name: None if text is None else printable(text) for name, text in texts.items()}
+    return Mark(**document | shown | {"mark": Verdict(document["mark"])})
 
 
 def _hits(
@@ -181,15 +201,6 @@ def _hits(
     if missing:
         raise QueryError(f"Query '{query}' has {found[1]['hits']:,} hits, and none of rank {missing[0]:,}.")
     return found
-
-
-def _known_as(client: Elasticsearch) -> str | None:
-    try:
-        known = client.security.authenticate()
-    except ApiError:  # a cluster without security knows nobody; one that refuses will refuse the mark, too
-        return None
-    key = known.body.get("api_key", {}).get("name")
-    return f"{known['username']}, API key '{key}'" if key else str(known["username"])
 
 
 def _account() -> str:

@@ -1,4 +1,4 @@
-"""What a query asks and gives: hits in the order of (distance, SHA-256), and all that is needed to repeat it."""
+"""Queries and rankings: hits in the order of (distance, SHA-256), with everything that it takes to repeat the query."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,22 +11,26 @@ from numpy.typing import NDArray
 
 from simquery.distances import Distance
 from simquery.errors import QueryError
+from simquery.mappings import PATHS_LISTED
 from simquery.query.example import Combine, Example
 from simquery.query.filters import Filters
 from simquery.query.requests import MAX_CANDIDATES
 
-__all__ = ["Hit", "Mode", "Query", "Ranking", "Reference"]
+__all__ = ["MAX_HITS", "Hit", "Mode", "Query", "Ranking", "Reference"]
+
+MAX_HITS = 2**31 - 1
+"""The most documents that a shard of Elasticsearch holds."""
 
 
 class Mode(StrEnum):
-    """How a collection is searched."""
+    """How to search a collection."""
 
     AUTO = "auto"
-    """Exact up to a size of the collection, approximate beyond it where the case has a graph for the distance."""
+    """Exact up to a certain number of pictures; above it approximate, if the case has a graph for the distance."""
     EXACT = "exact"
-    """Every picture is scored: repeatable, and complete."""
+    """Score every picture: complete and repeatable."""
     APPROXIMATE = "approximate"
-    """Only what a graph finds near the references is scored, with the exact distance."""
+    """Score only the candidates that a graph finds near the references, by the exact distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,35 +47,35 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What is looked for, and how.
+    """What to look for, and how.
 
     Attributes
     ----------
     references
         At least one.
     distance
-        What compares vectors.
+        The distance between vectors.
     k
         How many hits; None: every picture.
     combine
         How several references count together.
     rejected
-        Pictures that a hit should not look like: a distance d becomes ``d √(d / r)``, r being the distance to the
-        nearest of them. What is as near to them as to the references keeps its distance.
+        Pictures that a hit should not look like: a distance d becomes ``d √(d / r)``, where r is the distance to the
+        nearest of them. A picture that is as near to them as to the references keeps its distance.
     filters
-        What of the case is looked at.
+        Which pictures of the case to look at.
     within
         The greatest distance of a hit.
     mode
-        How.
+        How to search.
     candidates
-        How many candidates each reference brings into an approximate query; None: what is stored with the case, else
-        a default.
+        How many candidates each reference brings into an approximate query; None: the number stored with the case, or
+        else a default.
 
     Raises
     ------
     QueryError
-        When it makes no sense.
+        When a number is out of its range.
     """
 
     references: tuple[Reference, ...]
@@ -85,12 +89,12 @@ class Query:
     candidates: int | None = None
 
     def __post_init__(self) -> None:
-        if self.k is not None and self.k < 1:
-            raise QueryError(f"{self.k} hits cannot be shown: k begins at 1.")
+        if self.k is not None and not 1 <= self.k <= MAX_HITS:
+            raise QueryError(f"{self.k} hits cannot be shown: k goes from 1 to {MAX_HITS:,}.")
         if self.within is not None and not (math.isfinite(self.within) and self.within >= 0):
-            raise QueryError(f"{self.within} is no distance: 'within' takes a number from 0.")
+            raise QueryError(f"{self.within} is not a distance: 'within' takes a number of at least 0.")
         if self.candidates is not None and not 1 <= self.candidates <= MAX_CANDIDATES:
-            raise QueryError(f"{self.candidates} candidates are not possible: 1 to {MAX_CANDIDATES:,} are.")
+            raise QueryError(f"{self.candidates} candidates are not possible: give 1 to {MAX_CANDIDATES:,}.")
         if self.mode is Mode.APPROXIMATE and (self.k is None or self.k > MAX_CANDIDATES):
             raise QueryError(f"An approximate query gives at most {MAX_CANDIDATES:,} hits: use the exact mode.")
 
@@ -104,11 +108,12 @@ class Query:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A picture of the collection.
 
-    ``rank`` counts from 1, ``paths`` are all places with that content, ``facts`` what is known of the picture.
+    ``rank`` counts from 1, ``paths`` are the places with that content, at most `PATHS_LISTED` of them, and ``facts`` is
+    what the case knows of the picture.
     """
 
     rank: int
@@ -117,6 +122,11 @@ class Hit:
     paths: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def paths_full(self) -> bool:
+        """Whether the list of paths is as long as lists get: there may be more paths, which the ledger has."""
+        return len(self.paths) >= PATHS_LISTED
+
     def as_dict(self) -> dict[str, Any]:
         """Return the hit as JSON shows it."""
         return {
@@ -124,6 +134,7 @@ class Hit:
             "distance": self.distance,
             "sha256": self.sha256,
             "paths": list(self.paths),
+            "paths_full": self.paths_full,
             **self.facts,
         }
 
@@ -135,22 +146,24 @@ class Ranking:
     Attributes
     ----------
     case, model, fingerprint
-        What was searched; the fingerprint is that of the network.
+        What was searched; the fingerprint is the network's.
     query
-        What was asked.
+        The query.
     mode
-        How it was searched: `Mode.EXACT` or `Mode.APPROXIMATE`.
+        How it was answered: `Mode.EXACT` or `Mode.APPROXIMATE`.
     candidates
         How many candidates each reference brought in; None where every picture was scored.
     collection_size
         Pictures of the case.
     matched
-        How many of them pass the filters and lie within the distance; None in an approximate ranking, which does not
-        know.
+        How many of them pass the filters and lie within the distance; None in an approximate ranking, which cannot
+        tell.
     took_ms
         Time that Elasticsearch took, in milliseconds.
     hits
         In the order of (distance, SHA-256).
+    warning
+        What to know before relying on it: the recall of a graph that does not serve the distance.
     """
 
     case: str
@@ -163,6 +176,7 @@ class Ranking:
     matched: int | None
     took_ms: int
     hits: tuple[Hit, ...]
+    warning: str | None = None
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -196,6 +210,7 @@ class Ranking:
             "collection_size": self.collection_size,
             "matched": self.matched,
             "took_ms": self.took_ms,
+            "warning": self.warning,
             "references": [_named(reference) for reference in self.references],
             "rejected": [_named(reference) for reference in self.query.rejected],
             "hits": [hit.as_dict() for hit in self.hits],

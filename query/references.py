@@ -32,9 +32,9 @@ class ReferenceReader:
     Parameters
     ----------
     client, index
-        Where the case's pictures are.
+        Connection, and name of the index with the case's pictures.
     fingerprint
-        Of the network that the case was indexed with.
+        Fingerprint of the network that indexed the case.
     build_embedder
         Called when a picture has to go through the network.
     """
@@ -75,7 +75,7 @@ class ReferenceReader:
             reference = self._file(path, augment)
             if reference.sha256 == content:
                 return reference
-        raise PictureError(f"None of the files with the SHA-256 {content} can be read now, to make variants of it.")
+        raise PictureError(f"No variants can be made: no file with the SHA-256 {content} can be read now.")
 
     def _file(self, path: Path, augment: Collection[Augmentation]) -> Reference:
         shown = display_path(path)
@@ -112,9 +112,9 @@ class ReferenceReader:
             self._embedder = self._build_embedder()
             if self._embedder.fingerprint != self._fingerprint:
                 raise SchemaError(
-                    f"The case was indexed with other weights than model '{self._embedder.name}' has now, or in another"
-                    " precision, and their vectors cannot be compared: bring back the weights used then, or set"
-                    " SIMQUERY_PRECISION=mixed if the case was indexed so."
+                    "The case was indexed with other weights or another precision than model"
+                    f" '{self._embedder.name}' uses now, and their vectors cannot be compared: go back to the weights"
+                    " of then, or set SIMQUERY_PRECISION=mixed if the case was indexed with it."
                 )
         return self._embedder
 

@@ -1,4 +1,4 @@
-"""Search requests, built without talking to anyone."""
+"""Search requests, built without a connection."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from simquery.query.example import PUSH, Example
 __all__ = ["FACTS", "MAX_CANDIDATES", "approximate_search", "exact_search", "following", "in_point"]
 
 MAX_CANDIDATES = 10_000
-"""The most that Elasticsearch takes from a graph."""
+"""The most candidates that Elasticsearch takes from a graph."""
 
 FACTS = ("size", "format", "width", "height", "taken_at", "modified_at", "camera", "location", "labels", "truncated")
-"""What a hit tells of its picture, where it is known."""
+"""What a hit tells of its picture, as far as the case knows."""
 
 Clauses = Sequence[Mapping[str, Any]]
 
@@ -29,11 +29,11 @@ def exact_search(
     Parameters
     ----------
     example, distance
-        What documents are compared with, and by what.
+        The vectors to compare documents with, and the distance to compare by.
     size
         How many hits.
     filters
-        Elasticsearch queries that all have to match.
+        Elasticsearch queries that must all match.
     within
         The greatest distance of a hit.
     """
@@ -72,7 +72,7 @@ def approximate_search(
 
 
 def in_point(request: Mapping[str, Any], point: Mapping[str, str]) -> dict[str, Any]:
-    """The same request of a point in time, which is never of a part of the shards."""
+    """The same request at a point in time, which always covers all shards."""
     return {name: value for name, value in request.items() if name != "allow_partial_search_results"} | {"pit": point}
 
 

@@ -3,42 +3,45 @@
 import base64
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from elasticsearch import Elasticsearch
-from elasticsearch.helpers import BulkIndexError, bulk
+from elasticsearch import AuthorizationException, Elasticsearch
 
+from simquery.cluster.patience import PATIENCE_OF_PEOPLE
+from simquery.cluster.waiting import Cluster
 from simquery.errors import ClusterError, PictureError
-from simquery.mappings import images_index, open_marks_index, open_results_index
-from simquery.paths import display_path, real_path
+from simquery.mappings import images_index, open_index
+from simquery.paths import display_path, printable, real_path
 from simquery.pictures.thumbnails import blurred, read_thumbnail
-from simquery.query.ranking import Ranking
+from simquery.query.ranking import Hit, Ranking
 from simquery.version import __version__
 
-__all__ = ["Saved", "create_documents", "document_id", "result_documents", "save_ranking"]
+__all__ = ["Saved", "document_id", "save_ranking"]
 
 logger = logging.getLogger(__name__)
 
 _FACTS = ("labels", "format", "camera", "taken_at")
-_LOOKED_UP_AT_ONCE = 200
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A saved query: its id, and of how many pictures there is no thumbnail (they are no longer readable)."""
+    """A saved query: its id, and how many pictures have no thumbnail because they can no longer be read."""
 
     query: str
     without_thumbnail: int
 
 
 def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = None, blur: bool = False) -> Saved:
-    """Save a ranking for Kibana, and return under which id.
+    """Save a ranking for Kibana, and return its id.
 
-    A hit's thumbnail is the one that the case holds; where it holds none, the picture is read again.
+    A hit's thumbnail is the one in the case; where there is none, the picture is read again. Hits are stored in groups,
+    so a long ranking takes no more memory for thumbnails than a short one.
 
     Parameters
     ----------
@@ -56,55 +59,38 @@ def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = 
     ClusterError
         When the cluster refuses a document; the message names the query that is incomplete.
     """
-    index = open_results_index(client)
-    open_marks_index(client)  # Kibana's tables of hits name its fields, and show nothing while there are none
-    facts = _facts(client, ranking)
-    thumbnails = {hit.sha256: _stored(facts[hit.sha256]) or _read(_places(hit.paths)) for hit in ranking.hits}
-    for reference in ranking.references:
-        known = thumbnails.get(reference.sha256)
-        thumbnails[reference.sha256] = known or _read([real_path(reference.path)])
-    if blur:
-        thumbnails = {sha256: content and blurred(content) for sha256, content in thumbnails.items()}
-    shown = {sha256: content for sha256, content in thumbnails.items() if content}
+    index = open_index(client, "results")
+    # Kibana's tables of hits name the fields of marks, and show nothing while there are none.
+    with suppress(AuthorizationException):
+        open_index(client, "marks")
     at = datetime.now(UTC)
     query = f"{at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    documents = result_documents(query, at, ranking, facts, shown, note=note, blur=blur)
-    wanted = {document_id(query, document["rank"]): document for document in documents}
-    create_documents(client, index, wanted.items(), f"Query '{query}' could not be saved whole")
-    return Saved(query, len(thumbnails) - len(shown))
+    shared = _shared(query, at, ranking, note=note, blur=blur)
+    references = _references(client, ranking, blur=blur)
+    without_thumbnail = sum("thumbnail" not in each for each in references)
+    cluster = Cluster(client, PATIENCE_OF_PEOPLE)
+    for hits in _groups(ranking.hits):
+        facts = _look_up(client, ranking, [hit.sha256 for hit in hits])
+        documents = {}
+        for hit in hits:
+            known = facts[hit.sha256]
+            jpeg = _stored(known) or _read(_places(hit.paths))
+            without_thumbnail += jpeg is None
+            document = shared | _document(hit, known, blurred(jpeg) if jpeg and blur else jpeg)
+            # Only the first document has the references' thumbnails, which would take most of a query's room.
+            seen = references if hit.rank == 1 else [_without_thumbnail(each) for each in references]
+            documents[document_id(query, hit.rank)] = document | {"references": seen}
+        try:
+            cluster.create(index, documents.items())
+        except ClusterError as error:
+            raise ClusterError(f"Query '{query}' could not be saved whole: {error}") from None
+    client.indices.refresh(index=index)
+    return Saved(query, without_thumbnail)
 
 
-def result_documents(
-    query: str,
-    at: datetime,
-    ranking: Ranking,
-    facts: Mapping[str, Mapping[str, Any]],
-    thumbnails: Mapping[str, bytes],
-    *,
-    note: str | None = None,
-    blur: bool = False,
-) -> list[dict[str, Any]]:
-    """Documents of a saved ranking, one for each hit.
-
-    Parameters
-    ----------
-    query, at
-        Id of the query, and when it was asked.
-    ranking
-        What a search returned.
-    facts
-        By SHA-256, what the case knows of a hit: ``labels``, ``format``, ``camera``, ``taken_at``; what is unknown is
-        absent.
-    thumbnails
-        JPEG by SHA-256, of hits and references. The references' are only in the document of the first hit: they are
-        the same for all, and most of what a query takes on the disk.
-    note, blur
-        As in `save_ranking`.
-    """
-    encoded = {sha256: base64.b64encode(content).decode("ascii") for sha256, content in thumbnails.items()}
-    references = [{"sha256": each.sha256, "path": each.path} for each in ranking.references]
-    pictured = [_present(each | {"thumbnail": encoded.get(each["sha256"])}) for each in references]
-    shared = {
+def _shared(query: str, at: datetime, ranking: Ranking, *, note: str | None, blur: bool) -> dict[str, Any]:
+    """Fields that are the same in all documents of a saved query."""
+    fields = {
         "query": query,
         "title": _title(ranking),
         "at": at.isoformat(timespec="milliseconds"),
@@ -112,28 +98,46 @@ def result_documents(
         "model": ranking.model,
         "distance": ranking.distance,
         "mode": str(ranking.mode),
-        "note": note,
+        "note": None if note is None else printable(note),
         "k": ranking.query.k,
         "hits": len(ranking.hits),
         "collection_size": ranking.collection_size,
         "version": __version__,
         "blurred": blur,
     }
-    return [
-        _present(
-            {
-                **shared,
-                "references": pictured if place == 0 else references,
-                "rank": hit.rank,
-                "value": hit.distance,
-                "sha256": hit.sha256,
-                "paths": list(hit.paths),
-                **{name: facts.get(hit.sha256, {}).get(name) for name in _FACTS},
-                "thumbnail": encoded.get(hit.sha256),
-            }
-        )
-        for place, hit in enumerate(ranking.hits)
-    ]
+    return _present(fields)
+
+
+def _document(hit: Hit, known: Mapping[str, Any], jpeg: bytes | None) -> dict[str, Any]:
+    """Fields of one hit, with what the case knows of its picture."""
+    fields = {
+        "rank": hit.rank,
+        "value": hit.distance,
+        "sha256": hit.sha256,
+        "paths": list(hit.paths),
+        **{name: known.get(name) for name in _FACTS},
+        "thumbnail": _encoded(jpeg),
+    }
+    return _present(fields)
+
+
+def _references(client: Elasticsearch, ranking: Ranking, *, blur: bool) -> list[dict[str, Any]]:
+    known = _look_up(client, ranking, [reference.sha256 for reference in ranking.references])
+    described = []
+    for reference in ranking.references:
+        jpeg = _stored(known[reference.sha256]) or _read([real_path(reference.path)])
+        thumbnail = _encoded(blurred(jpeg) if jpeg and blur else jpeg)
+        described.append(_present({"sha256": reference.sha256, "path": reference.path, "thumbnail": thumbnail}))
+    return described
+
+
+def _without_thumbnail(reference: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reference.items() if name != "thumbnail"}
+
+
+def _groups(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
+    for start in range(0, len(hits), _AT_ONCE):
+        yield hits[start : start + _AT_ONCE]
 
 
 def _title(ranking: Ranking) -> str:
@@ -147,19 +151,18 @@ def _present(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _facts(client: Elasticsearch, ranking: Ranking) -> dict[str, dict[str, Any]]:
+def _look_up(client: Elasticsearch, ranking: Ranking, contents: Sequence[str]) -> dict[str, dict[str, Any]]:
     index = images_index(ranking.case, ranking.model)
-    contents = [hit.sha256 for hit in ranking.hits]
-    facts: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(contents), _LOOKED_UP_AT_ONCE):
-        ids = contents[start : start + _LOOKED_UP_AT_ONCE]
-        answer = client.mget(index=index, ids=ids, source_includes=[*_FACTS, "thumbnail"])
-        facts |= {found["_id"]: found.get("_source", {}) for found in answer["docs"]}
-    return facts
+    documents = Cluster(client, PATIENCE_OF_PEOPLE).found(index, contents, source_includes=[*_FACTS, "thumbnail"])
+    return {document["_id"]: document.get("_source", {}) for document in documents}
 
 
 def _stored(facts: Mapping[str, Any]) -> bytes | None:
     return base64.b64decode(facts["thumbnail"]) if "thumbnail" in facts else None
+
+
+def _encoded(jpeg: bytes | None) -> str | None:
+    return None if jpeg is None else base64.b64encode(jpeg).decode("ascii")
 
 
 def _places(paths: Iterable[str]) -> list[Path]:
@@ -173,28 +176,6 @@ def _read(places: Iterable[Path]) -> bytes | None:
         except (PictureError, OSError) as error:
             logger.debug("no thumbnail of '%s': %s", display_path(path), error)
     return None
-
-
-def create_documents(
-    client: Elasticsearch, index: str, documents: Iterable[tuple[str | None, dict[str, Any]]], failure: str
-) -> None:
-    """Add documents with their ids (None: any), and return when they can be searched; what exists is never replaced.
-
-    Raises
-    ------
-    ClusterError
-        When the cluster refuses a document; the message is ``failure`` and the reason.
-    """
-    actions = (
-        {"_op_type": "create", "_index": index, "_source": document} | ({"_id": name} if name else {})
-        for name, document in documents
-    )
-    try:
-        bulk(client, actions, max_retries=5, refresh="wait_for")
-    except BulkIndexError as error:
-        reason = next(iter(error.errors[0].values())).get("error", {})
-        said = reason.get("reason", reason) if isinstance(reason, dict) else reason
-        raise ClusterError(f"{failure}: {str(said).rstrip('.')}.") from None
 
 
 def document_id(query: str, rank: int) -> str:

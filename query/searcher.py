@@ -1,8 +1,9 @@
 """Queries by example against one case and model."""
 
+import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from simquery.cluster.paging import point_in_time
 from simquery.distances import distance_of_score
 from simquery.embedders import Embedder
 from simquery.errors import CaseError, ClusterError, QueryError
 from simquery.mappings import embedding_facts, images_index
 from simquery.pictures.augmentation import Augmentation
+from simquery.query.approximation_warning import foreign_graph_warning
 from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
 from simquery.query.references import ReferenceReader
 from simquery.query.requests import FACTS, MAX_CANDIDATES, approximate_search, exact_search, following, in_point
@@ -22,12 +25,14 @@ from simquery.settings import EXACT_UP_TO
 
 __all__ = ["Searcher"]
 
+logger = logging.getLogger(__name__)
+
 _CANDIDATES = 500
 _CANDIDATES_PER_HIT = 3
 _PAGE = 10_000
-_KEPT = "10m"
 _DEEP_PAGE = 50_000
-"""Each page scores the whole collection: the further a ranking goes, the larger its pages (index.max_result_window)."""
+"""Size of the pages of a ranking that needs several, because each page scores the whole collection; the limit is the
+index setting max_result_window."""
 
 _Point = Mapping[str, str]
 """A point in time of the index, as a search names it."""
@@ -35,7 +40,7 @@ _Point = Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Search:
-    """A request, and how many hits it is about; answered from its first page on."""
+    """A request with the number of hits wanted, and the first page of its answer."""
 
     mode: Mode
     candidates: int | None
@@ -57,11 +62,11 @@ class Searcher:
     client
         Connection to the cluster.
     case, model
-        What to search; the model in its registered spelling.
+        Name of the case, and registered name of the model.
     build_embedder
-        Called when a reference is not in the case and has to go through the network, at most once.
+        Builds the network; called at most once, for the first reference that is not in the case.
     exact_up_to
-        Pictures up to which `Mode.AUTO` scores all of them.
+        `Mode.AUTO` scores every picture of a case with at most this many.
 
     Raises
     ------
@@ -86,6 +91,7 @@ class Searcher:
         self._references = ReferenceReader(client, self._index, self.embedding.fingerprint, build_embedder)
         self._exact_up_to = exact_up_to
         self._size: int | None = None
+        self._warned: set[str] = set()
 
     def reference(self, name: str | Path, augment: Collection[Augmentation] = ()) -> Reference:
         """Make a reference of a picture file, or of a picture of the case that is named by its SHA-256.
@@ -107,7 +113,9 @@ class Searcher:
         CaseError
             When the case holds no picture.
         QueryError
-            When an approximate query is asked of a case without a graph.
+            When the query is approximate and the case has no graph.
+        ClusterError
+            When the server restarts in the middle of a ranking of several pages.
         """
         with self._moment(query) as point:
             search = self._search(query, point)
@@ -123,6 +131,7 @@ class Searcher:
             matched=search.matched,
             took_ms=search.first["took"],
             hits=hits,
+            warning=self._warning(query, search.mode),
         )
 
     def hits(self, query: Query) -> Iterator[Hit]:
@@ -130,17 +139,11 @@ class Searcher:
         with self._moment(query) as point:
             yield from self._hits(query, self._search(query, point))
 
-    @contextmanager
-    def _moment(self, query: Query) -> Iterator[_Point | None]:
-        """What all pages of a ranking of several are of: what is indexed meanwhile shifts nothing."""
+    def _moment(self, query: Query) -> AbstractContextManager[_Point | None]:
+        """Point in time shared by all pages of a ranking, so that concurrent indexing cannot shift results."""
         if query.k is not None and query.k <= _PAGE:
-            yield None
-            return
-        point = self._client.open_point_in_time(index=self._index, keep_alive=_KEPT)["id"]
-        try:
-            yield {"id": point, "keep_alive": _KEPT}
-        finally:
-            self._client.close_point_in_time(id=point)
+            return nullcontext()
+        return point_in_time(self._client, self._index)
 
     def _search(self, query: Query, point: _Point | None) -> _Search:
         if self._size is None:
@@ -151,7 +154,17 @@ class Searcher:
         self._size = search.collection_size
         if not self._size:
             raise CaseError(f"Case '{self.case}' holds no picture that model '{self.model}' has seen.")
+        warning = self._warning(query, search.mode)
+        if warning and query.distance.name not in self._warned:
+            self._warned.add(query.distance.name)
+            logger.warning("%s", warning)
         return search
+
+    def _warning(self, query: Query, mode: Mode) -> str | None:
+        graph, distance = self.embedding.similarity, query.distance
+        if mode is Mode.EXACT or graph is None or graph == distance.graph:
+            return None
+        return foreign_graph_warning(distance.name, graph, self.embedding.recall.get(distance.name))
 
     def _mode(self, query: Query, size: int) -> Mode:
         graph = self.embedding.similarity
@@ -174,7 +187,7 @@ class Searcher:
         if point:
             request = in_point(request, point)
         first = self._page(request)
-        # Without conditions every picture is a hit: one request says all.
+        # Without conditions every picture is a hit, so the search itself counts them.
         counted = filters or query.within is not None
         size = self._count() if counted else first["hits"]["total"]["value"]
         return _Search(Mode.EXACT, None, size, request, limit, first)
@@ -189,7 +202,7 @@ class Searcher:
         request = approximate_search(query.example, query.distance, limit, candidates, filters)
         first = self._page(request)
         found = len(first["hits"]["hits"])
-        # A filter may cut a graph into parts that cannot be reached: nothing that exists may be missing for that.
+        # A filter may cut a graph into parts that cannot be reached, which must not cost a hit.
         if found < limit and found < self._count(filters):
             return None
         return _Search(Mode.APPROXIMATE, candidates, self._count(), request, limit, first)
@@ -203,7 +216,7 @@ class Searcher:
         answer: Mapping[str, Any] = self._client.search(index=index, **request).body
         if answer["timed_out"] or answer["_shards"]["failed"]:
             raise ClusterError(
-                "Elasticsearch could not score every picture: nothing is shown rather than a part of it."
+                "Elasticsearch could not score every picture: no hits are shown, rather than a part of them."
             )
         return answer
 

@@ -1,5 +1,6 @@
 """A ranking as a contact sheet: one picture with the references and the hits in the order of their rank."""
 
+import logging
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,7 +10,12 @@ from simquery.paths import real_path
 from simquery.pictures.thumbnails import read_small
 from simquery.query.ranking import Ranking
 
-__all__ = ["contact_sheet"]
+__all__ = ["MOST_HITS", "contact_sheet"]
+
+logger = logging.getLogger(__name__)
+
+MOST_HITS = 2000
+"""The most hits that a contact sheet shows: 190 MB of pixels, and no JPEG may be much higher."""
 
 _THUMBNAIL = 160
 _CAPTION = 20
@@ -23,19 +29,26 @@ _FRAME = (200, 30, 30)
 def contact_sheet(ranking: Ranking) -> Image.Image:
     """Draw a ranking: the references in a red frame first, then rank and distance under each hit.
 
-    Pictures are read from the evidence again; one that is no longer there leaves an empty place that says so.
+    Pictures are read from the evidence again; one that is no longer there leaves an empty place that says so. Of a
+    longer ranking the sheet shows the first `MOST_HITS` hits, and says so at its end and in the log.
     """
-    columns = min(_COLUMNS, max(len(ranking.hits), len(ranking.references)))
+    hits = ranking.hits[:MOST_HITS]
+    cut = f"The sheet shows the first {len(hits):,} of {len(ranking.hits):,} hits." if hits != ranking.hits else ""
+    if cut:
+        logger.warning("%s", cut)
+    columns = min(_COLUMNS, max(len(hits), len(ranking.references)))
     reference_rows = -(-len(ranking.references) // columns)
-    rows = reference_rows + -(-len(ranking.hits) // columns)
+    rows = reference_rows + -(-len(hits) // columns)
     width = columns * (_THUMBNAIL + _GAP) + _GAP
-    height = rows * (_THUMBNAIL + _CAPTION + _GAP) + 2 * _GAP
+    height = rows * (_THUMBNAIL + _CAPTION + _GAP) + 2 * _GAP + (_CAPTION if cut else 0)
     sheet = Image.new("RGB", (width, height), _PAPER)
     for place, reference in enumerate(ranking.references):
         _place(sheet, divmod(place, columns), real_path(reference.path), "reference", framed=True)
-    for place, hit in enumerate(ranking.hits):
+    for place, hit in enumerate(hits):
         row, column = divmod(place, columns)
         _place(sheet, (row + reference_rows, column), _real_path(hit.paths), f"{hit.rank} · {hit.distance:.4g}")
+    if cut:
+        ImageDraw.Draw(sheet).text((_GAP, height - _CAPTION - _GAP), cut, _INK, ImageFont.load_default(12))
     return sheet
 
 

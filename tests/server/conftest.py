@@ -1,8 +1,10 @@
 """A real Elasticsearch for the server tests: the local node, in a home of its own."""
 
+import logging
 import os
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,3 +92,21 @@ def command_environment(cluster: Settings, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SIMQUERY_MODEL", MODEL)
     monkeypatch.setenv("SIMQUERY_HOME", str(cluster.home))
     monkeypatch.setenv("SIMQUERY_KEEP_WARM", "0")
+
+
+@pytest.fixture
+def said() -> Iterator[Callable[[str], threading.Event]]:
+    """Events that are set as soon as the log of the connection says something."""
+    logger, listeners = logging.getLogger("simquery.cluster"), list[logging.Handler]()
+
+    def listen(text: str) -> threading.Event:
+        event = threading.Event()
+        listener = logging.Handler()
+        listener.emit = lambda record: event.set() if text in record.getMessage() else None  # type: ignore[method-assign]
+        listeners.append(listener)
+        logger.addHandler(listener)
+        return event
+
+    yield listen
+    for listener in listeners:
+        logger.removeHandler(listener)

@@ -11,7 +11,7 @@ from elasticsearch import Elasticsearch
 
 from simquery.kibana import saved_objects
 from simquery.kibana.objects import vega_specs
-from simquery.mappings import open_files_index, open_images_index, open_marks_index, open_results_index, template
+from simquery.mappings import open_files_index, open_images_index, open_index, template
 
 OBJECTS = {each["id"]: each for each in saved_objects()}
 SPECS = vega_specs()
@@ -23,7 +23,7 @@ def fields(client: Elasticsearch) -> Iterator[dict[str, dict[str, Any]]]:
     """Types and abilities of all fields, by the pattern of their indices."""
     case = f"t{uuid.uuid4().hex[:12]}"
     own = [open_files_index(client, case), open_images_index(client, case, "mini", 4, "f" * 64)]
-    common = f"{open_results_index(client)},{open_marks_index(client)}"
+    common = ",".join(open_index(client, kind) for kind in ("results", "marks"))
     for kind in ("measures", "timings"):
         client.options(ignore_status=400).indices.create(index=f"simquery-{kind}", **template(kind)["template"])
     patterns = {

@@ -15,7 +15,7 @@ from elasticsearch.helpers import bulk
 
 from simquery.distances import DISTANCES
 from simquery.kibana.objects import vega_specs
-from simquery.mappings import open_files_index, open_images_index, open_marks_index, open_results_index, template
+from simquery.mappings import open_files_index, open_images_index, open_index, template
 from tests.browser.rendering import CannotDrawError, answered, browser, drawn_page, install_packages, page
 
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -171,8 +171,8 @@ def filters(client: Elasticsearch) -> Iterator[dict[int, dict[str, Any]]]:
     shared = {
         "simquery-measures": "run",
         "simquery-timings": "run",
-        open_results_index(client): "case",
-        open_marks_index(client): "case",
+        open_index(client, "results"): "case",
+        open_index(client, "marks"): "case",
     }
     for kind in ("measures", "timings"):
         client.options(ignore_status=400).indices.create(index=f"simquery-{kind}", **template(kind)["template"])

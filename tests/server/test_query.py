@@ -17,7 +17,7 @@ from simquery.embedders import Embedder, Features, Pixels
 from simquery.errors import CaseError, PictureError, QueryError, SchemaError
 from simquery.indexer import Counts
 from simquery.mappings import open_images_index, store_candidates
-from simquery.query import Augmentation, Combine, Filters, Mode, Place, Query, Reference, Searcher
+from simquery.query import Augmentation, Combine, Filters, Mode, Place, Query, Reference, Searcher, ranking_table
 from simquery.query.approximation import measure_recall, sampled_references, sufficient
 from tests.conftest import save_picture
 from tests.server.conftest import MODEL
@@ -335,6 +335,39 @@ def test_filters_say_what_is_looked_at_in_both_modes(
     assert {hit.sha256 for hit in exact.hits} == {ids[row] for row in rows}
     assert exact.hits == approximate.hits
     assert (exact.matched, exact.collection_size) == (len(rows), 4)
+
+
+def test_a_pattern_means_the_path_as_it_is_shown(client: Elasticsearch, case: str) -> None:
+    paths = [r"/e/a\\b.jpg", r"/e/a\x09b.jpg", "/e/a*b.jpg", "/e/aXb.JPG"]
+    ids = store(client, case, features(49, 4), [{"paths": [path]} for path in paths])
+    searcher = Searcher(client, case, "net", never)
+    found = {
+        pattern: {
+            paths[ids.index(hit.sha256)]
+            for hit in ranked(searcher, features(50, 1), "cosine", 9, filters=Filters(path=pattern)).hits
+        }
+        for pattern in (r"/e/a\\b*", r"/E/A\x09B.jpg", "/e/a?b.jpg", "/e/a[*]b.jpg", "*b.jpg")
+    }
+    assert list(found.values()) == [{paths[0]}, {paths[1]}, {paths[2], paths[3]}, {paths[2]}, set(paths)]
+
+
+def test_a_graph_that_does_not_serve_the_distance_is_warned_of(
+    client: Elasticsearch, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store(client, case, features(51, 60), vector_index="hnsw")
+    searcher = Searcher(client, case, "net", never)
+    query = features(52, 1)
+    for name, said in {"euclidean": "0.97 of the first 50 hits on average and 0.76", "manhattan": "0.92"}.items():
+        ranking = ranked(searcher, query, name, 5, mode=Mode.APPROXIMATE)
+        assert said in str(ranking.warning)
+        assert ranking.as_dict()["warning"] == ranking.warning
+        assert ranking.warning in caplog.messages
+        assert str(ranking_table(ranking).caption).endswith(str(ranking.warning))
+    assert ranked(searcher, query, "modified", 5, mode=Mode.APPROXIMATE).warning is None
+    assert ranked(searcher, query, "manhattan", 5).warning is None
+    store_candidates(client, case, "net", {"manhattan": 50}, {"manhattan": {"k": 20, "mean": 0.995, "least": 0.85}})
+    again = ranked(Searcher(client, case, "net", never), query, "manhattan", 5, mode=Mode.APPROXIMATE)
+    assert "on this case it found 0.99 of the first 20 hits on average and 0.85 at worst" in str(again.warning)
 
 
 def test_a_narrow_filter_never_leaves_an_approximate_query_short(client: Elasticsearch, case: str) -> None:

@@ -88,6 +88,23 @@ def test_references_have_their_thumbnails_in_the_first_document_only(client: Ela
     assert all("thumbnail" not in reference for document in others for reference in document["references"])
 
 
+def test_a_long_ranking_is_saved_in_groups(
+    client: Elasticsearch, ranking: Ranking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = saved(client, save_ranking(client, ranking).query)
+    monkeypatch.setattr("simquery.query.results._AT_ONCE", 3)
+    grouped = saved(client, save_ranking(client, ranking).query)
+    own = ("query", "at")
+    assert [{name: document[name] for name in document if name not in own} for document in grouped] == [
+        {name: document[name] for name in document if name not in own} for document in whole
+    ]
+
+
+def test_a_note_cannot_steer_a_terminal(client: Elasticsearch, ranking: Ranking) -> None:
+    first = saved(client, save_ranking(client, ranking, note="red\x1b[2J\ncar").query)[0]
+    assert first["note"] == "red\\x1b[2J\ncar"
+
+
 def test_what_the_case_holds_is_used_and_blurred_on_demand(client: Elasticsearch, ranking: Ranking) -> None:
     stripes = np.zeros((96, 96, 3), dtype=np.uint8)
     stripes[:, ::6] = 255

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from elastic_transport import ObjectApiResponse
 from elasticsearch import AuthorizationException, Elasticsearch
 from pydantic import SecretStr
 
@@ -13,17 +16,17 @@ from simquery.cli.main import cli
 from simquery.cluster import connect, explain
 from simquery.distances import DISTANCES
 from simquery.embedders import Embedder
-from simquery.errors import AuthenticationError
-from simquery.indexer import Counts, Indexer, check_folder, scan
+from simquery.errors import AuthenticationError, ClusterError
+from simquery.indexer import Counts, Indexer, Verifier, check_folder, scan
 from simquery.kibana import roles
 from simquery.mappings import (
     embedding_facts,
+    files_index,
+    images_index,
     install_templates,
+    marks_are_stamped,
     marks_index,
-    open_marks_index,
-    open_measures_index,
-    open_results_index,
-    open_timings_index,
+    open_index,
     results_index,
     store_candidates,
 )
@@ -103,9 +106,9 @@ def test_the_indexers_key_stores_what_recall_and_evaluations_find(
     indexer = as_role("simquery-indexer")
     store_candidates(indexer, case, MODEL, {"cosine": 120})
     assert embedding_facts(client, case, MODEL).candidates == {"cosine": 120}
-    for opened in (open_measures_index, open_timings_index):
-        assert client.indices.exists(index=opened(indexer))
-        opened(indexer)
+    for kind in ("measures", "timings"):
+        assert client.indices.exists(index=open_index(indexer, kind))
+        open_index(indexer, kind)
 
 
 def test_without_templates_indices_are_the_same(
@@ -161,8 +164,8 @@ def test_a_reader_queries_and_writes_nothing(
 def test_an_analyst_saves_and_marks_and_changes_nothing(
     as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
 ) -> None:
-    open_results_index(client)
-    open_marks_index(client)
+    open_index(client, "results")
+    open_index(client, "marks")
     index(client, case, embedder, evidence)
     analyst = as_role("simquery-analyst")
     saved = save_ranking(analyst, rank(analyst, case, embedder, evidence / "1.png"))
@@ -180,6 +183,128 @@ def test_an_analyst_saves_and_marks_and_changes_nothing(
     with pytest.raises(AuthorizationException):
         index(analyst, case, embedder, evidence.parent)
     client.delete_by_query(index=f"{results_index()},{marks_index()}", query={"term": {"case": case}}, refresh=True)
+
+
+def refused(bulk: Callable[[], ObjectApiResponse[Any]]) -> bool:
+    """Whether every item of a bulk request, or all of it, is refused for lack of rights."""
+    try:
+        items = bulk()["items"]
+    except AuthorizationException:
+        return True
+    return all(answer["status"] == 403 for item in items for answer in item.values())
+
+
+def test_the_indexers_key_rewrites_and_deletes_nothing_that_was_recorded(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    index(client, case, embedder, evidence)
+    saved = save_ranking(client, rank(client, case, embedder, evidence / "1.png")).query
+    mark_hits(client, saved, [1], Verdict.RELEVANT)
+    key = as_role("simquery-indexer")
+    results, marks = results_index(), marks_index()
+    (mark,) = client.search(index=marks, query={"term": {"query": saved}})["hits"]["hits"]
+    client.indices.refresh(index=files_index(case))
+    (entry, *_) = client.search(index=files_index(case))["hits"]["hits"]
+    picture = client.search(index=images_index(case, MODEL))["hits"]["hits"][0]["_id"]
+    assert refused(partial(key.bulk, index=marks, operations=[{"create": {}}, mark["_source"]]))
+    recorded = {results: f"{saved}-1", marks: mark["_id"]}
+    for name, document in recorded.items():
+        for again in (
+            [{"index": {"_id": document}}, {"rank": 9}],
+            [{"update": {"_id": document}}, {"doc": {"rank": 9}}],
+        ):
+            assert refused(partial(key.bulk, index=name, operations=again))
+    for name, document in (recorded | {files_index(case): entry["_id"], images_index(case, MODEL): picture}).items():
+        assert refused(partial(key.bulk, index=name, operations=[{"delete": {"_id": document}}]))
+        with pytest.raises(AuthorizationException):
+            key.delete_by_query(index=name, query={"match_all": {}})
+        with pytest.raises(AuthorizationException):
+            key.indices.delete(index=name)
+        with pytest.raises(AuthorizationException):
+            key.indices.put_settings(index=name, settings={"index.final_pipeline": "_none"})
+    for name in (results, marks, files_index(case)):
+        with pytest.raises(AuthorizationException):
+            key.update_by_query(index=name, query={"match_all": {}})
+        with pytest.raises(AuthorizationException):
+            key.indices.put_mapping(index=name, meta={"schema": 0})
+    with pytest.raises(AuthorizationException):
+        key.ingest.put_pipeline(id="simquery-marks", processors=[])
+    client.delete_by_query(index=f"{results},{marks}", query={"term": {"case": case}}, refresh=True)
+
+
+def test_an_analyst_cannot_stop_others_from_marking(as_role: Connect, client: Elasticsearch) -> None:
+    names = [open_index(client, kind) for kind in ("results", "marks")]
+    before = [client.indices.get(index=name).body for name in names]
+    analyst = as_role("simquery-analyst")
+    for name in names:
+        with pytest.raises(AuthorizationException):
+            analyst.indices.put_mapping(index=name, meta={"schema": 0})
+        with pytest.raises(AuthorizationException):
+            analyst.indices.put_mapping(index=name, properties={"more": {"type": "keyword"}})
+        with pytest.raises(AuthorizationException):
+            analyst.indices.put_settings(index=name, settings={"index.final_pipeline": "_none"})
+        with pytest.raises(AuthorizationException):
+            analyst.delete_by_query(index=name, query={"match_all": {}})
+    with pytest.raises(AuthorizationException):
+        analyst.ingest.put_pipeline(id="simquery-marks", processors=[])
+    with pytest.raises(AuthorizationException):
+        analyst.indices.put_index_template(name="simquery-marks", index_patterns=["simquery-marks"])
+    assert [client.indices.get(index=name).body for name in names] == before
+
+
+def test_a_mark_says_what_the_server_knows_whatever_the_client_says(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    index(client, case, embedder, evidence)
+    saved = save_ranking(client, rank(client, case, embedder, evidence / "1.png")).query
+    analyst = as_role("simquery-analyst")
+    mark_hits(client, saved, [1], Verdict.RELEVANT)
+    (real,) = client.search(index=marks_index(), query={"term": {"query": saved}})["hits"]["hits"]
+    forged = real["_source"] | {"at": "2035-01-01T00:00:00Z", "by": "judge", "mark": "irrelevant"}
+    analyst.bulk(index=marks_index(), operations=[{"create": {}}, forged], pipeline="_none", refresh="wait_for")
+    mark_hits(client, saved, [1], Verdict.REVIEW)
+    first, second, third = read_review(analyst, saved).marks
+    assert second.by == "elastic, API key 'test-simquery-analyst'"
+    assert second.at < "2035"
+    assert read_review(analyst, saved).current[1] == third
+    assert (first.mark, second.mark, third.mark) == (Verdict.RELEVANT, Verdict.IRRELEVANT, Verdict.REVIEW)
+    client.delete_by_query(index=f"{results_index()},{marks_index()}", query={"term": {"case": case}}, refresh=True)
+
+
+def test_marks_that_the_server_would_not_stamp_are_refused(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    index(client, case, embedder, evidence)
+    saved = save_ranking(client, rank(client, case, embedder, evidence / "1.png")).query
+    analyst = as_role("simquery-analyst")
+    client.indices.put_settings(index=open_index(client, "marks"), settings={"index.final_pipeline": None})
+    with pytest.raises(ClusterError, match="administrator has to install"):
+        mark_hits(analyst, saved, [1], Verdict.RELEVANT)
+    assert not read_review(client, saved).marks
+    mark_hits(client, saved, [1], Verdict.RELEVANT)  # an administrator's credentials mend it
+    assert marks_are_stamped(analyst)
+    mark_hits(analyst, saved, [1], Verdict.RELEVANT)
+    client.delete_by_query(index=f"{results_index()},{marks_index()}", query={"term": {"case": case}}, refresh=True)
+
+
+def test_the_indexers_key_may_delete_its_scratch_index_and_no_other(as_role: Connect, case: str) -> None:
+    key = as_role("simquery-indexer")
+    scratch = f"simquery-scratch-{case}"
+    key.indices.create(index=scratch, mappings={"properties": {"a": {"type": "long"}}})
+    key.bulk(index=scratch, operations=[{"index": {}}, {"a": 1}])
+    key.indices.forcemerge(index=scratch)
+    key.indices.refresh(index=scratch)
+    assert key.count(index=scratch)["count"] == 1
+    key.indices.delete(index=scratch)
+
+
+def test_a_reader_verifies(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    index(client, case, embedder, evidence)
+    client.indices.refresh(index=f"simquery-*-{case}*")
+    report = Verifier(as_role("simquery-reader"), case).verify([evidence], rehash=False, progress=lambda _: None)
+    assert (report.files, report.differences) == (4, [])
 
 
 def test_the_commands_work_with_a_readers_key(

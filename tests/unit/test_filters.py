@@ -48,5 +48,10 @@ def test_no_condition_is_no_clause() -> None:
 
 
 def test_signs_with_a_meaning_in_regular_expressions_stand_for_themselves() -> None:
+    (clause,) = Filters(path=r'/a.b+(c){d}|"e\\f?*[xy]').clauses()
+    assert clause["regexp"]["paths"]["value"] == r"/a\.b\+\(c\)\{d\}\|\"e\\\\f..*[xy]"
+
+
+def test_a_pattern_without_brackets_is_a_wildcard_in_which_a_backslash_stands_for_itself() -> None:
     (clause,) = Filters(path=r'/a.b+(c){d}|"e\\f?*').clauses()
-    assert clause["regexp"]["paths"]["value"] == r"/a\.b\+\(c\)\{d\}\|\"e\\\\f..*"
+    assert clause["wildcard"]["paths"]["value"] == r'/a.b+(c){d}|"e\\\\f?*'

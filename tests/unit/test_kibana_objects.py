@@ -187,6 +187,12 @@ def test_objects_are_sent_as_a_file_with_the_header_that_kibana_wants(address: A
     assert as_ndjson(saved_objects()).encode() in body
 
 
+def test_user_and_password_may_have_any_letters(address: AnyHttpUrl) -> None:
+    install(address, username="zoë", password="пароль")
+    ((_, headers, _),) = Standin.asked
+    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode() == "zoë:пароль"
+
+
 def test_a_space_is_created_once(address: AnyHttpUrl) -> None:
     Standin.answers |= {"/api/spaces/space": (200, {"id": "fraud-7"}), f"/s/fraud-7{IMPORT}": TAKEN}
     install(address, "fraud-7", api_key="abc")

@@ -16,6 +16,7 @@ from simquery.errors import (
     NotElasticsearchError,
     SettingsError,
 )
+from simquery.paths import printable
 from simquery.settings import Settings
 
 __all__ = ["FOREIGN_ERRORS", "MINIMUM_VERSION", "connect", "explain"]
@@ -81,7 +82,7 @@ def explain(error: Exception, address: str = "The cluster") -> ClusterError:
         return _explain_answer(error, address)
     if isinstance(error, elasticsearch.UnsupportedProductError | elastic_transport.SerializationError):
         return NotElasticsearchError(_NOT_ELASTICSEARCH.format(address))
-    cause = str(error).rsplit(": ", 1)[-1].rstrip(".)")
+    cause = printable(str(error).rsplit(": ", 1)[-1].rstrip(".)"))
     if isinstance(error, elastic_transport.TlsError):
         return ClusterUnreachableError(
             f"{address}: the certificate cannot be trusted ({cause}): set SIMQUERY_CA_FILE to the cluster's CA, and"
@@ -118,7 +119,8 @@ def _reason(error: elasticsearch.ApiError) -> str:
 
 
 def _short(reason: str) -> str:
-    # Elasticsearch repeats a whole script in what it says about it.
+    # Elasticsearch repeats in its reason what it was sent: a whole script, or a name from the evidence.
+    reason = printable(" ".join(reason.split()))
     reason = reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + " …"
     return reason.rstrip(".")
 

@@ -3,19 +3,20 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["NO_WAITING", "PATIENCE_SECONDS", "Hindrance", "Patience", "Waiting", "patience"]
+__all__ = ["NO_WAITING", "PATIENCE_OF_PEOPLE", "PATIENCE_SECONDS", "Hindrance", "Patience", "Waiting", "patience"]
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 900.0
 """How long a run waits for a cluster that restarts or is too busy."""
 
-_SECONDS_FOR_PEOPLE = 120.0
+PATIENCE_OF_PEOPLE = 120.0
+"""How many seconds somebody at a terminal waits for an answer."""
+
 _SECONDS_UNAUTHORIZED = 300.0
 """A server that has just started refuses everybody until it has opened the index with its users; this takes seconds on
 one node, minutes on a large cluster."""
@@ -66,14 +67,14 @@ class Patience:
         Set it to end all waiting.
     """
 
-    seconds: float = _SECONDS_FOR_PEOPLE
-    room_seconds: float = _SECONDS_FOR_PEOPLE
+    seconds: float = PATIENCE_OF_PEOPLE
+    room_seconds: float = PATIENCE_OF_PEOPLE
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def of_a_run(cls, seconds: float) -> "Patience":
-        """Patience of a run that nobody may be looking at."""
-        return cls(seconds, max(seconds, _SECONDS_FOR_ROOM) if seconds >= _SECONDS_FOR_PEOPLE else seconds)
+        """Patience of a run: one that is more patient than people are may go on overnight, when nobody makes room."""
+        return cls(seconds, max(seconds, _SECONDS_FOR_ROOM) if seconds > PATIENCE_OF_PEOPLE else seconds)
 
     def limit(self, hindrance: Hindrance) -> float:
         """How many seconds to wait for this hindrance to go away."""
@@ -97,15 +98,15 @@ class Waiting:
         self._said: tuple[Hindrance, float] | None = None
         self._pause = _FIRST_PAUSE
 
-    def again(self, hindrance: Hindrance, reason: Callable[[], str]) -> bool:
-        """Pause, and return whether to try again; the log says why it waits."""
+    def again(self, hindrance: Hindrance, reason: str) -> bool:
+        """Pause, and return whether to try again; the log gets the reason."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         limit = self._patience.limit(hindrance)
         if now - self._since >= limit or self._patience.stopped.is_set():
             return False
         if self._said is None or self._said[0] is not hindrance or now - self._said[1] > _REMINDER_SECONDS:
-            logger.warning("%s: waiting for it, %s at most; nothing is lost.", reason().rstrip("."), _duration(limit))
+            logger.warning("%s: waiting for it, %s at most; nothing is lost.", reason.rstrip("."), _duration(limit))
             self._said = (hindrance, now)
         stopped = self._patience.stopped.wait(min(self._pause, max(limit - (now - self._since), _FIRST_PAUSE / 10)))
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)

@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["FS_STATS", "scarce_room"]
+__all__ = ["FS_STATS", "NO_ROOM", "scarce_room"]
 
 FS_STATS = "/_nodes/stats/fs"
 """Where Elasticsearch tells of its nodes' disks."""
 
+NO_ROOM = "A disk of the cluster has no room left"
+
+_MIB = 1 << 20
 _GIB = 1 << 30
-_UNKNOWN = "A disk of the cluster has no room left"
+_LEAST = 64 * _MIB
+"""Below this a disk counts as full even where Elasticsearch's own thresholds are off."""
 
 
-def scarce_room(stats: Mapping[str, Any]) -> str:
-    """Sentence about the disks that have no room left.
+def scarce_room(stats: Mapping[str, Any]) -> str | None:
+    """Sentence about the disks that have no room left; None where all have some.
 
     Parameters
     ----------
@@ -25,12 +29,12 @@ def scarce_room(stats: Mapping[str, Any]) -> str:
         for node, path, free, needed in _disks(stats)
         if free <= needed
     ]
-    return f"{_UNKNOWN}: {'; '.join(full)}. Make room there" if full else f"{_UNKNOWN}. Make room on its data paths"
+    return f"{NO_ROOM}: {'; '.join(full)}. Make room there" if full else None
 
 
 def _disks(stats: Mapping[str, Any]) -> Iterator[tuple[str, str, int, int]]:
     for node in stats.get("nodes", {}).values():
         for disk in node.get("fs", {}).get("data", []):
-            # Blocked at the flood stage, an index is released when its disk is below the high watermark again.
-            needed = disk.get("high_watermark_free_space_in_bytes", 0)
+            # Elasticsearch blocks an index at the flood stage, and frees it below the high watermark.
+            needed = max(disk.get("high_watermark_free_space_in_bytes", 0), _LEAST)
             yield node.get("name", "?"), disk.get("path", "?"), disk.get("available_in_bytes", 0), needed

@@ -4,7 +4,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import elastic_transport
@@ -12,9 +11,12 @@ import urllib3
 from elastic_transport import NodeConfig, Transport, TransportApiResponse, Urllib3HttpNode
 
 from simquery.cluster.patience import NO_WAITING, Hindrance, Waiting, patience
-from simquery.cluster.room import FS_STATS, scarce_room
+from simquery.cluster.room import FS_STATS, NO_ROOM, scarce_room
 
 __all__ = ["PunctualNode", "WaitingTransport"]
+
+
+_TOO_MANY = 429
 
 
 class WaitingTransport(Transport):
@@ -35,7 +37,7 @@ class WaitingTransport(Transport):
             except elastic_transport.TlsError:
                 raise
             except (elastic_transport.ConnectionError, elastic_transport.ConnectionTimeout) as error:
-                if not waiting.again(Hindrance.AWAY, partial(_unreached, error)):
+                if not waiting.again(*self._examined(Hindrance.AWAY, _unreached(error), options)):
                     raise
                 continue
             hindrance = Hindrance.of(answer.meta.status, answer.body)
@@ -43,22 +45,28 @@ class WaitingTransport(Transport):
                 self._let_in = True
                 waiting.over()
                 return answer
-            if not waiting.again(hindrance, partial(self._described, hindrance, answer, options)):
+            if not self._let_in or not waiting.again(*self._described(hindrance, answer.meta.status, options)):
                 return answer
 
-    def _described(self, hindrance: Hindrance, answer: TransportApiResponse, options: Mapping[str, Any]) -> str:
+    def _described(self, hindrance: Hindrance, status: int, options: Mapping[str, Any]) -> tuple[Hindrance, str]:
         if hindrance is Hindrance.STARTING:
-            return "The cluster refuses credentials that it accepted before, as a server does that has just started"
-        if hindrance is Hindrance.FULL:
-            return self._scarce_room(options)
-        return f"The cluster cannot do this now (HTTP status {answer.meta.status})"
+            return hindrance, "The cluster refuses credentials that it accepted before, as a restarted server does"
+        said = f"The cluster cannot do this now (HTTP status {status})"
+        busy = hindrance is Hindrance.AWAY and status == _TOO_MANY
+        return (hindrance, said) if busy else self._examined(hindrance, said, options)
 
-    def _scarce_room(self, options: Mapping[str, Any]) -> str:
+    def _examined(self, hindrance: Hindrance, said: str, options: Mapping[str, Any]) -> tuple[Hindrance, str]:
+        """The hindrance after a look at the disks: shards whose disk is full are away, or answer too late."""
+        if not self._let_in:
+            return hindrance, said
         try:
-            answer = super().perform_request("GET", FS_STATS, headers=options.get("headers", {}))
+            stats = super().perform_request("GET", FS_STATS, headers=options.get("headers", {}), request_timeout=5.0)
         except elastic_transport.TransportError:
-            return scarce_room({})
-        return scarce_room(answer.body if isinstance(answer.body, dict) else {})
+            return hindrance, said
+        full = scarce_room(stats.body if isinstance(stats.body, dict) else {})
+        if full or hindrance is Hindrance.FULL:
+            return Hindrance.FULL, full or f"{NO_ROOM}. Make room on its data paths"
+        return hindrance, said
 
 
 def _unreached(error: Exception) -> str:

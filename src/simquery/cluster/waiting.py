@@ -1,13 +1,14 @@
 """The requests of a run: patient, and every item is answered for."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, AuthorizationException, Elasticsearch
 
 from simquery.cluster.patience import NO_WAITING, PATIENCE_SECONDS, Hindrance, Patience, Waiting, patience
-from simquery.cluster.room import scarce_room
+from simquery.cluster.room import NO_ROOM, scarce_room
 from simquery.errors import ClusterError
 
 __all__ = ["CONFLICT", "PATIENCE_SECONDS", "Cluster", "Operation"]
@@ -67,7 +68,7 @@ class Cluster:
                 try:
                     answer = request(self._client)
                 except _NotYetError as error:
-                    if not waiting.again(error.hindrance, partial(self._described, error)):
+                    if not waiting.again(error.hindrance, self._described(error)):
                         raise
                 else:
                     waiting.over()
@@ -134,14 +135,28 @@ class Cluster:
             self.ask(write)
         return [answers[number] for number in sorted(answers)]
 
+    def create(self, index: str, documents: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Add documents under ids that are theirs alone; nothing that exists is ever replaced.
+
+        Raises
+        ------
+        ClusterError
+            With the reason of the first document that the server refused.
+        """
+        # A conflict means that the answer to the first attempt was lost.
+        operations = (({"create": {"_id": name}}, document) for name, document in documents)
+        self.bulk(index, operations, return_conflicts=True)
+
     def pages(
         self, index: str, query: dict[str, Any], sort: str, size: int = 1000, **options: Any
     ) -> Iterator[list[dict[str, Any]]]:
         """All hits of a query in the order of a field with one value for each document, page by page.
 
-        It sees what was written before the first page, and goes on after a restart of the server.
+        It sees what was written before the first page, and goes on after a restart of the server. With credentials
+        that may only read it cannot ask for that: what was written in the last second may be missing then.
         """
-        self.ask(lambda client: client.indices.refresh(index=index))
+        with suppress(AuthorizationException):
+            self.ask(lambda client: client.indices.refresh(index=index))
         after: list[Any] | None = None
         while True:
             hits = self.ask(
@@ -168,11 +183,12 @@ class Cluster:
             return f"The cluster cannot do this now ({str(error).rstrip('.')})"
         before = patience.set(NO_WAITING)
         try:
-            return scarce_room(self._client.nodes.stats(metric="fs").body)
+            full = scarce_room(self._client.nodes.stats(metric="fs").body)
         except ApiError:  # a key with few rights may not ask
-            return scarce_room({})
+            full = None
         finally:
             patience.reset(before)
+        return full or f"{NO_ROOM}. Make room on its data paths"
 
 
 def _reason(answer: dict[str, Any]) -> str:

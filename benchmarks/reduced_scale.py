@@ -1,4 +1,4 @@
-"""What decoding large photos at a reduced scale saves, and how it changes rankings.
+"""Gain of decoding large photos at a reduced scale, and its effect on rankings.
 
     python benchmarks/reduced_scale.py ../shared/data/caltech101 --model mobilenetv2
 

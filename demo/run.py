@@ -177,7 +177,6 @@ def _watch(simquery: Simquery, evidence: Evidence) -> dict[str, Path]:
             print(f"(dropped {dropped[photograph]} into the folder)")
         _wait_for(lines, lambda line: _indexed(line) >= known + len(dropped))
         process.send_signal(signal.SIGTERM)
-        _wait_for(lines, lambda line: " in " in line)
         process.wait(_SECONDS_TO_END)
         _check_exit(process)
     return dropped

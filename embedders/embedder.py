@@ -50,8 +50,8 @@ class Embedder(Protocol):
 def is_usable(vector: NDArray[np.float32]) -> bool:
     """Whether Elasticsearch can compute with a vector: its squared norm, in float32, is finite and not zero.
 
-    Cosine and modified distance are undefined for the zero vector, and for one so short or so long that its squared
-    norm is 0 or infinite.
+    Cosine and modified distance are undefined for a zero vector; the squares of a very short or very long one are 0 or
+    infinite.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squared = np.dot(vector.astype(np.float32), vector.astype(np.float32))

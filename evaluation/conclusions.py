@@ -1,4 +1,4 @@
-"""The questions that a lab asks of the figures: which distance, which network? Answered with tests, in words."""
+"""Which distance and which network to use: answers in words, based on tests."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ __all__ = ["Conclusion", "main_measure", "reach_conclusions"]
 
 @dataclass(frozen=True)
 class Conclusion:
-    """An answer: its title, the sentences, and the comparisons behind them."""
+    """An answer: a title, sentences, and the comparisons that they follow from."""
 
     title: str
     sentences: tuple[str, ...]
@@ -21,7 +21,7 @@ class Conclusion:
 
 
 def main_measure(results: Results) -> Measure:
-    """The measure that combinations are compared by: nAUIRC where it was asked for, or else the first one."""
+    """The measure to compare combinations by: nAUIRC if it was asked for, otherwise the first one."""
     area = parse_measure("nAUIRC")
     return area if area in results.measures else results.measures[0]
 
@@ -29,7 +29,7 @@ def main_measure(results: Results) -> Measure:
 def reach_conclusions(results: Results, seed: int) -> list[Conclusion]:
     """Compare the distances (each averaged over the networks), then the networks (each averaged over the distances).
 
-    What there is only one of is not compared, nor what was not tried on the same references.
+    A single network or distance is not compared, nor are candidates without references in common.
     """
     measure = main_measure(results)
     groups = [query.label for query in results.queries]

@@ -54,7 +54,7 @@ def notes(dataset: Dataset) -> Iterator[str]:
 
 
 def summary_table(results: Results, summaries: Sequence[Summary], title: str) -> Table:
-    """Networks × distances down, the mean of each measure across; the best of each measure in bold."""
+    """One row for each network and distance, one column for the mean of each measure; the best values in bold."""
     table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left", caption_justify="left")
     table.add_column("model")
     table.add_column("distance")
@@ -84,7 +84,7 @@ def summary_table(results: Results, summaries: Sequence[Summary], title: str) ->
 
 
 def several_table(summaries: Sequence[Summary], measure: str) -> Table:
-    """One measure with several and with augmented references, networks × distances down."""
+    """One measure with several and with augmented references, one row for each network and distance."""
     kinds = dict.fromkeys(
         (each.condition.references, each.condition.combine, each.condition.augment)
         for each in summaries
@@ -112,7 +112,7 @@ def several_table(summaries: Sequence[Summary], measure: str) -> Table:
 
 
 def class_rows(rows: Sequence[ClassRow]) -> Table:
-    """Each class, its best value, and the combinations that reach it."""
+    """Each class with its best value and the combinations that reach it."""
     table = Table(box=box.SIMPLE_HEAD, title=f"Classes by {rows[0].measure}", title_justify="left")
     table.add_column("class", overflow="fold")
     table.add_column(rows[0].measure, justify="right")

@@ -271,7 +271,7 @@ def unreadable(dataset: Dataset, progress: Callable[[int], None] = lambda _: Non
 
 
 def embed_in_batches(pixels: Sequence[Pixels], embedder: Embedder) -> Iterator[NDArray[np.float32]]:
-    """Feature vectors of pictures at the embedder's input size, one after the other, float32 (dims,)."""
+    """Feature vectors, float32 (dims,), of pictures at the embedder's input size, one after the other."""
     for start in range(0, len(pixels), _BATCH):
         yield from embedder.embed(np.stack(pixels[start : start + _BATCH]))
 

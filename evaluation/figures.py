@@ -1,13 +1,14 @@
-"""Figures of a run, as the thesis draws them in chapter 4; matplotlib is loaded when the first one is drawn."""
+"""Figures of a run, as in chapter 4 of the thesis; matplotlib is loaded when the first one is drawn."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Drawn", "can_draw", "draw_figures"]
+__all__ = ["Drawn", "can_draw", "draw_figures", "most_confused"]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 _COMBINED = {"sum": "sum of the distances", "mean": "mean of the features"}
 _MARKERS = "osD^vPX*"
 _MOST_CLASSES = 60
 _QUARTILES = (0.25, 0.5, 0.75)
+_WIDTH = 9.0
+_LABELS_IN_A_ROW = 90
+"""So many characters at most fit side by side below a figure."""
+
+_LONGEST_LABEL = 40
+_LINE = 0.16
+"""Height of a line of text, in inches."""
+
+_NOT_IN_FILE_NAMES = re.compile(r"[^\w.@+-]+")
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ def can_draw() -> bool:
 
 
 def draw_figures(results: Results, timings: Sequence[Timing]) -> Iterator[Drawn]:
-    """Draw every figure that the results have something for."""
+    """Draw every figure that the results have data for."""
     for measure in results.measures:
         if measure.symbol in {"AUIRC", "nAUIRC", "IR", "P", "AP"}:
             yield _drawn(f"box-{measure}", f"{measure} by network and distance", partial(_boxes, results, measure))
@@ -77,8 +88,10 @@ def draw_figures(results: Results, timings: Sequence[Timing]) -> Iterator[Drawn]
         caption = f"Mean {area} with augmented references"
         yield _drawn(f"augmented-{area}", caption, partial(_augmented, results, area))
     best = _best(results, area)
-    if best in results.nearest and len(results.dataset.members) <= _MOST_CLASSES:
+    if best in results.nearest:
         caption = f"Classes of the first {NEAREST} hits, {best.model} with {best.distance or 'the run'}"
+        if len(results.dataset.members) > _MOST_CLASSES:
+            caption += f"; the {_MOST_CLASSES} most confused of {len(results.dataset.members)} classes"
         yield _drawn("confusion", caption, partial(_confusion, results, best), height=8.0)
 
 
@@ -86,9 +99,17 @@ def _drawn(name: str, caption: str, draw: Callable[[Axes], None], *, height: flo
     import matplotlib as mpl  # noqa: PLC0415  (an extra; and it takes half a second)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    # Nothing of the moment goes into the files: the same run draws the same bytes.
-    with mpl.rc_context({"svg.hashsalt": name, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9, height), layout="constrained")
+    name = _NOT_IN_FILE_NAMES.sub("_", name)[:_LONGEST_NAME]
+    with mpl.rc_context(
+        {
+            "svg.hashsalt": name,  # the same run draws the same bytes
+            "text.parse_math": False,  # names of classes and networks may hold dollar signs
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         draw(figure.subplots())
         return Drawn(name, caption, _saved(figure, "png"), _saved(figure, "svg"))
 
@@ -132,9 +153,9 @@ def _grouped_boxes(
             manage_ticks=False,
         )
         axes.plot([], [], color=_colour(number), linewidth=6, alpha=0.7, label=name or "as ranked")
-    axes.set_xticks(range(len(groups)), groups)
+    _label(axes, groups)
     axes.set_xlim(-0.6, len(groups) - 0.4)
-    axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.12))
+    _legend_above(axes)
 
 
 def _curves(results: Results, model: str, axes: Axes) -> None:
@@ -171,7 +192,7 @@ def _scatter(results: Results, times: Sequence[MeanTime], axes: Axes) -> None:
     for number, distance in enumerate(distances):
         axes.scatter([], [], color="grey", marker=_MARKERS[number % len(_MARKERS)], label=distance)
     axes.set(xlabel="distance calculation time per reference (s)", ylabel=f"mean {measure}")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _bars(times: Sequence[MeanTime], axes: Axes) -> None:
@@ -189,18 +210,18 @@ def _bars(times: Sequence[MeanTime], axes: Axes) -> None:
             color=_colour(number),
             label=name,
         )
-    axes.set_xticks(range(len(models)), models)
+    _label(axes, models)
     axes.set_ylabel("seconds")
     axes.set_ylim(bottom=0)
     if len(series) > 1:
-        axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.12))
+        _legend_above(axes)
 
 
 def _several(results: Results, measure: Measure, combine: str, axes: Axes) -> None:
     model = _best(results, main_measure(results)).model
     values = {}
     for condition in results.values:
-        # One reference alone is the same for both ways of combining several.
+        # A single reference is the same for both ways of combining several.
         if condition.model == model and (condition.combine == combine or condition.references == 1):
             values[str(condition.references), condition.distance] = _there(results.of(condition, measure))
     _grouped_boxes(axes, sorted({group for group, _ in values}), _names(results)[1], values)
@@ -210,7 +231,7 @@ def _several(results: Results, measure: Measure, combine: str, axes: Axes) -> No
 def _augmented(results: Results, measure: Measure, axes: Axes) -> None:
     kinds = list(dict.fromkeys(condition.augment for condition in results.values if not condition.references))
     width = 0.8 / len(kinds)
-    names = [f"{condition.model}\n{condition.distance}" for condition in results.singles]
+    names = [f"{condition.model} {condition.distance}" for condition in results.singles]
     for number, kind in enumerate(kinds):
         means = [
             float(np.nanmean(results.of(Condition(each.model, each.distance, augment=kind), measure)))
@@ -218,22 +239,58 @@ def _augmented(results: Results, measure: Measure, axes: Axes) -> None:
         ]
         places = np.arange(len(names)) + (number - (len(kinds) - 1) / 2) * width
         axes.bar(places, means, width * 0.9, color=_colour(number), label="as it is" if kind == "none" else kind)
-    axes.set_xticks(range(len(names)), names, fontsize=7)
+    _label(axes, names)
     axes.set_ylabel(f"mean {measure}")
-    axes.legend(frameon=False, ncols=len(kinds), fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.12))
+    _legend_above(axes)
 
 
 def _confusion(results: Results, condition: Condition, axes: Axes) -> None:
-    shares = results.nearest[condition]
     classes = list(results.dataset.members)
-    shown = np.flatnonzero(np.isfinite(shares).all(axis=1))
-    image = axes.imshow(shares[shown], cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(shown)), [classes[row] for row in shown], fontsize=7)
+    shares = results.nearest[condition]
+    columns = most_confused(shares, _MOST_CLASSES)
+    rows = [row for row in columns if np.isfinite(shares[row]).all()]
+    image = axes.imshow(shares[np.ix_(rows, columns)], cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), [_short(classes[column]) for column in columns], rotation=90, fontsize=6)
+    axes.set_yticks(range(len(rows)), [_short(classes[row]) for row in rows], fontsize=6)
     axes.set(xlabel=f"class of the first {NEAREST} hits", ylabel="class of the reference")
     figure = axes.get_figure()
     if figure is not None:
         figure.colorbar(image, ax=axes, label="share", shrink=0.6)
+
+
+def most_confused(shares: NDArray[np.float64], count: int) -> list[int]:
+    """The ``count`` classes, in their order, that most often find or are found by other classes.
+
+    Parameters
+    ----------
+    shares : float64, shape (classes, classes)
+        Share of each class (column) among the hits of each class (row); NaN rows for classes without references.
+    count
+        How many classes; all, where there are no more.
+    """
+    others = np.nan_to_num(shares * (1.0 - np.eye(len(shares))))
+    confusion = others.sum(axis=0) + others.sum(axis=1)
+    return sorted(np.argsort(-confusion, kind="stable")[:count].tolist())
+
+
+def _label(axes: Axes, names: Sequence[str]) -> None:
+    """Name the places 0, 1, … of the x axis: upright, and in a wider figure, when the names do not fit side by side."""
+    widest = max(map(len, names))
+    upright = widest * len(names) > _LABELS_IN_A_ROW
+    axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90 if upright else 0)
+    if upright:
+        figure = cast("Figure", axes.figure)
+        height = figure.get_size_inches()[1] + min(widest, _LONGEST_LABEL) * _LINE / 2
+        figure.set_size_inches(max(_WIDTH, len(names) * _LINE * 1.2), height)
+
+
+def _legend_above(axes: Axes) -> None:
+    count = len(axes.get_legend_handles_labels()[1])
+    axes.legend(frameon=False, ncols=min(count, 6), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
 
 
 def _best(results: Results, measure: Measure) -> Condition:

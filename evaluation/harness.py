@@ -28,26 +28,26 @@ __all__ = [
 ]
 
 CURVE = np.linspace(0.01, 1.0, 100)
-"""Shares of the relevant pictures at which inverse recall curves are sampled."""
+"""The shares of the relevant pictures at which inverse recall curves are sampled."""
 
 NEAREST = 10
-"""How many of the first pictures the confusion of classes looks at."""
+"""The confusion of classes is counted among this many hits of each reference."""
 
 
 @dataclass(frozen=True, order=True)
 class Condition:
-    """What a ranking was made with.
+    """How a ranking was made.
 
     Attributes
     ----------
     model, distance
         Names.
     references
-        How many references made the query; 0: one reference, and nothing else left out.
+        How many references the query combines; 0: one reference, and no other picture is left out of the ranking.
     combine
         ``sum`` of the distances, ``mean`` of the features; ``none`` with a single reference.
     augment
-        What was done to the reference: a name of `AUGMENTATIONS`, or ``none``.
+        What was done to the reference: one of `simquery.pictures.augmentation.AUGMENTATIONS`, or ``none``.
     """
 
     model: str
@@ -58,7 +58,7 @@ class Condition:
 
     @property
     def single(self) -> bool:
-        """Whether this is the thesis' main experiment: one reference, as it is."""
+        """Whether this is the main experiment of the thesis: one plain reference."""
         return not self.references and self.augment == "none"
 
 
@@ -74,18 +74,18 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All values, and what figures need beside them.
+    """All values, and what else the figures need.
 
     Attributes
     ----------
     dataset, queries, measures
-        What was judged, by what.
+        What was judged, and by which measures.
     values
-        float64 (queries, measures) by condition; NaN where a query takes no part.
+        float64 (queries, measures) by condition; NaN for queries that a condition does not apply to.
     best
-        Values of the perfect rankings, in the same way.
+        Values of the perfect rankings, in the same shape.
     curves
-        For single references: share of pictures passed at each share `CURVE` of the relevant ones, (queries, 100).
+        For single references: share of pictures passed at each share in `CURVE` of the relevant ones, (queries, 100).
     nearest
         For single references: share of each class (column) among the first `NEAREST` hits of references of each class
         (row); NaN rows for classes without references.
@@ -101,7 +101,7 @@ class Results:
 
     @property
     def singles(self) -> list[Condition]:
-        """Conditions of the main experiment, in the order they were tried."""
+        """Conditions of the main experiment, in the order in which they were tried."""
         return [condition for condition in self.values if condition.single]
 
     def of(self, condition: Condition, measure: Measure) -> NDArray[np.float64]:
@@ -137,7 +137,7 @@ class Judge:
         best[row] = [measure.best(found.relevant, found.total) for measure in self._measures]
         if condition.single:
             curve = self._curves.setdefault(condition, np.full((len(self._queries), len(CURVE)), np.nan))
-            # A hair less than the share, so that rounding up does not pass it.
+            # Slightly less than the share, so that rounding up cannot exceed it.
             places = np.ceil(CURVE * found.relevant - 1e-9).astype(np.int64) - 1
             curve[row] = found.all_ranks()[places] / found.total
             counts = self._nearest.setdefault(condition, np.zeros((len(self._classes), len(self._classes))))
@@ -145,7 +145,7 @@ class Judge:
             np.add.at(counts[self._classes.index(query.label)], hits, 1.0)
 
     def results(self) -> Results:
-        """What has been judged so far."""
+        """Results of all rankings judged so far."""
         nearest = {}
         for condition, counts in self._nearest.items():
             totals = counts.sum(axis=1, keepdims=True)
@@ -161,12 +161,12 @@ class Judge:
 
 
 def first_pictures(measure: Measure) -> int:
-    """How many of the first pictures a measure is of; 0: it takes in all."""
+    """How many pictures a measure looks at from the first on; 0: at the whole ranking."""
     return measure.k if isinstance(measure, FirstPictures) else 0
 
 
 def check_measures(measures: Sequence[Measure], pictures: int) -> None:
-    """Refuse measures of more first pictures than a ranking has.
+    """Refuse measures that look at more pictures than a ranking has.
 
     Raises
     ------
@@ -191,13 +191,13 @@ def rank_all(
     Parameters
     ----------
     model
-        Its name.
+        Name of the model.
     distance
-        To rank by.
+        The distance to rank by.
     vectors : float32, shape (n, dims)
-        Of the data set's pictures, in their order.
+        Vectors of the data set's pictures, in their order.
     queries
-        The references, with the companions that join them.
+        The references and their companions.
     augmented
         Vectors of the augmented references, float32 (queries, dims), by the name of the augmentation; NaN: none.
     """

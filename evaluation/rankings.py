@@ -1,4 +1,4 @@
-"""Distances of references to a whole collection, and the order they put it in; no loop over pictures."""
+"""Distances from references to a whole collection, and the rankings that follow; no loop over pictures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["distances_to", "order_of"]
 
 _BLOCK_BYTES = 64 << 20
 _EQUAL = 1e-12
-"""Squared distances below this share of the squared norms are rounding: the vectors are equal to float32."""
+"""Smaller squared distances, as a share of the squared norms, are rounding errors: the float32 vectors are equal."""
 
 _LEAST_SUM = 1e-5
 _LEAST_SPREAD = 1e-4
@@ -21,9 +21,9 @@ _LEAST_SPREAD = 1e-4
 def distances_to(distance: Distance, references: Vectors, documents: Vectors) -> NDArray[np.float32]:
     """Distances of every reference to every document.
 
-    Cosine, euclidean and modified follow from one float64 matrix product for each block of documents; any other
-    distance, and vectors at the edges of a definition, go through `Distance.between`. The result is rounded to
-    float32: what differs in the eighth digit is the order of a summation, not a picture, and counts as a tie.
+    Cosine, euclidean and modified follow from one float64 matrix product for each block of documents. All other
+    distances, and vectors at the edges of a definition, go through `Distance.between`. The result is rounded to
+    float32, because differences in the eighth digit come from the order of summation: they count as ties.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def order_of(distances: NDArray[np.float32], left_out: NDArray[np.int64]) -> NDA
     Parameters
     ----------
     distances : float32, shape (k,)
-        Of documents in the order of their ids, which so break ties.
+        Distances of documents in the order of their ids, which therefore break ties.
     left_out : int64
-        Rows that are no part of the ranking: the references themselves.
+        Rows to leave out of the ranking: the references themselves.
     """
     order = np.argsort(distances, kind="stable")
     return order[~np.isin(order, left_out)]
@@ -63,7 +63,7 @@ def order_of(distances: NDArray[np.float32], left_out: NDArray[np.int64]) -> NDA
 
 @dataclass(frozen=True, eq=False)
 class _Squares:
-    """‖a − b‖² of all pairs, and what each row has of its own: squared norm, sum; all float64."""
+    """‖a − b‖² of all pairs, and the norm and sum of each row; all float64."""
 
     squares: NDArray[np.float64]
     norm_a: NDArray[np.float64]

@@ -1,12 +1,13 @@
-"""What a run leaves behind: manifest, values, figures, and one self-contained page with all of it."""
+"""The files that a run writes: manifest, values, figures, and one self-contained page with all of them."""
 
 import base64
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simquery.errors import SettingsError
 from simquery.evaluation.conclusions import Conclusion
@@ -14,33 +15,25 @@ from simquery.evaluation.figures import Drawn
 from simquery.evaluation.harness import Results
 from simquery.evaluation.tables import TOLERANCE, ClassRow, Summary, combined, number
 from simquery.evaluation.times import Timing, mean_times
+from simquery.tabular import safe_cell
 
 __all__ = ["check_folder_is_new", "free_folder", "report_page", "write_report"]
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 13px } caption { text-align: left; font-weight: 600 }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
-td { font-variant-numeric: tabular-nums }
-figure { margin: 1.5rem 0 } img { max-width: 100% } figcaption { color: #555 }
-pre { background: #f6f6f6; padding: 1rem; overflow: auto; font-size: 12px } .wide { overflow-x: auto }
-"""
-
 
 def check_folder_is_new(folder: Path) -> None:
-    """Refuse a folder that holds something: nothing is overwritten.
+    """Refuse a folder that is not empty, so that nothing is overwritten.
 
     Raises
     ------
     SettingsError
-        When it is there and not empty, or is a file.
+        When it exists and is not empty, or is a file.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(f"'{folder}' exists already, and nothing is overwritten: name another folder with --out.")
+        raise SettingsError(f"'{folder}' already exists, and nothing is overwritten: name another folder with --out.")
 
 
 def free_folder(name: str) -> Path:
-    """Folder of that name in the current one, or the first of ``name-2``, ``name-3`` … that is not there yet."""
+    """Folder of that name in the current one, or the first of ``name-2``, ``name-3`` … that does not exist yet."""
     folder, count = Path(name), 1
     while folder.exists():
         count += 1
@@ -59,7 +52,7 @@ def write_report(
     timings: Sequence[Timing],
     figures: Iterable[Drawn],
 ) -> Path:
-    """Write everything into a folder; returns the page.
+    """Write everything into a folder, and return the path of the page.
 
     ``manifest.json``; ``values.csv``, one line for each reference × condition; ``summary.csv``; ``times.csv``;
     ``figures/`` as PNG and SVG; ``report.html`` with all of it, which needs no other file.
@@ -104,63 +97,56 @@ def report_page(
     timings: Sequence[Timing],
     figures: Sequence[Drawn],
 ) -> str:
-    """The page, HTML in which the figures are embedded."""
-    data = manifest["dataset"]
-    parts = [
-        f"<h1>Evaluation of {escape(data['name'])}</h1>",
-        f"<p>Run {manifest['run']}, {manifest['at']}. {data['pictures']:,} pictures of {len(data['classes'])} classes;"
-        f" {len(results.queries)} references. Left out: {len(data['left_out'])}; in several classes:"
-        f" {len(data['in_several_classes'])}.</p>",
-        "<h2>Conclusion</h2>",
-        *(
-            f"<h3>{escape(each.title)}</h3>" + "".join(f"<p>{escape(s)}</p>" for s in each.sentences)
-            for each in conclusions
-        ),
-        "<h2>Measures</h2>",
-        _single_table(results, summaries),
-        _table("All conditions, with 95 % confidence intervals of the mean", _summary_rows(summaries), folded=True),
-    ]
-    if timings:
-        header = ["stage", "model", "distance", "engine", "mean (s)", "deviation", "runs"]
-        rows = [
-            [each.stage, each.model, each.distance, each.engine, f"{each.mean:.4g}", f"{each.deviation:.2g}", each.runs]
-            for each in mean_times(timings)
-        ]
-        parts += ["<h2>Times</h2>", _table("Mean and standard deviation", [header, *rows])]
-    for measure in dict.fromkeys(row.measure for row in classes):
-        rows = [
-            [row.label, f"{row.best:.4f}", f"{row.last:.4f}", combined(row)]
-            for row in classes
-            if row.measure == measure
-        ]
-        title = f"Classes by {measure}: the best value, and all combinations within {TOLERANCE} of it"
-        parts.append(_table(title, [["class", "best", "to", "network: distances"], *rows]))
-    parts.append("<h2>Figures</h2>")
-    parts += [_figure(figure) for figure in figures] or ["<p>Drawn where the extra 'evaluation' is installed.</p>"]
-    parts += ["<h2>Manifest</h2>", f"<pre>{escape(json.dumps(manifest, indent=1, ensure_ascii=False))}</pre>"]
-    title = f"simquery: evaluation of {escape(data['name'])}"
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>\n'
-        + "\n".join(parts)
-        + "\n</html>\n"
+    """The HTML page, with the figures embedded in it."""
+    pages = Environment(
+        loader=PackageLoader("simquery.evaluation", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    pages.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
+    return pages.get_template("report.html.jinja").render(
+        manifest=manifest,
+        manifest_text=json.dumps(manifest, indent=1, ensure_ascii=False),
+        data=manifest["dataset"],
+        references=len(results.queries),
+        conclusions=conclusions,
+        singles=_single_rows(results, summaries),
+        summary=_summary_rows(summaries),
+        times=_time_rows(timings),
+        classes=_class_rows(classes),
+        tolerance=TOLERANCE,
+        figures=figures,
     )
 
 
-def _single_table(results: Results, summaries: Sequence[Summary]) -> str:
-    header = ["model", "distance", *(str(measure) for measure in results.measures)]
-    rows = []
+def _single_rows(results: Results, summaries: Sequence[Summary]) -> list[list[str]]:
+    rows = [["model", "distance", *map(str, results.measures)]]
     for condition in results.singles:
-        chosen = [each for each in summaries if each.condition == condition]
-        rows.append(
-            [
-                condition.model,
-                condition.distance,
-                *(f"{number(each.mean)} ± {number(each.deviation)}" for each in chosen),
-            ]
-        )
-    first = [each for each in summaries if each.condition == results.singles[0]]
-    rows.append(["best possible", "", *(number(each.best) for each in first)])
-    return _table("Mean ± standard deviation over the references, one reference a query", [header, *rows])
+        chosen = (each for each in summaries if each.condition == condition)
+        cells = (f"{number(each.mean)} ± {number(each.deviation)}" for each in chosen)
+        rows.append([condition.model, condition.distance, *cells])
+    first = (each for each in summaries if each.condition == results.singles[0])
+    return [*rows, ["best possible", "", *(number(each.best) for each in first)]]
+
+
+def _class_rows(classes: Sequence[ClassRow]) -> dict[str, list[list[str]]]:
+    tables: dict[str, list[list[str]]] = {}
+    for row in classes:
+        table = tables.setdefault(row.measure, [["class", "best", "to", "network: distances"]])
+        table.append([row.label, number(row.best), number(row.last), combined(row)])
+    return tables
+
+
+def _time_rows(timings: Sequence[Timing]) -> list[list[object]]:
+    header: list[object] = ["stage", "model", "distance", "engine", "mean (s)", "deviation", "runs"]
+    rows: list[list[object]] = [
+        [each.stage, each.model, each.distance, each.engine, f"{each.mean:.4g}", f"{each.deviation:.2g}", each.runs]
+        for each in mean_times(timings)
+    ]
+    return [header, *rows]
 
 
 def _summary_rows(summaries: Sequence[Summary]) -> list[list[object]]:
@@ -214,27 +200,4 @@ def _write_values(file: Path, results: Results) -> None:
 
 def _write_rows(file: Path, rows: Iterable[Sequence[object]]) -> None:
     with file.open("x", encoding="utf-8", newline="") as text:
-        csv.writer(text).writerows(rows)
-
-
-def _table(caption: str, rows: Sequence[Sequence[object]], *, folded: bool = False) -> str:
-    head, *body = rows
-    lines = [
-        f"<table><caption>{escape(caption)}</caption>",
-        _row(head, "th"),
-        *(_row(row, "td") for row in body),
-        "</table>",
-    ]
-    table = f'<div class="wide">{"".join(lines)}</div>'
-    return f"<details><summary>{escape(caption)}</summary>{table}</details>" if folded else table
-
-
-def _row(cells: Sequence[object], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(str('' if cell is None else cell))}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _figure(figure: Drawn) -> str:
-    source = base64.b64encode(figure.svg).decode()
-    caption = escape(figure.caption)
-    image = f'<img alt="{caption}" src="data:image/svg+xml;base64,{source}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+        csv.writer(text).writerows([safe_cell(cell) for cell in row] for row in rows)

@@ -127,7 +127,7 @@ def conclusion(
     measure: str,
     higher_is_better: bool,
 ) -> list[str]:
-    """What the comparisons mean in sentences: the means from best to worst, who beats whom, who is not told apart."""
+    """What the comparisons mean, in sentences: the means from best to worst, who beats whom, who does not differ."""
     means = {name: float(np.nanmean(values)) for name, values in candidates.items()}
     order = sorted(means, key=lambda name: -means[name] if higher_is_better else means[name])
     better = "higher" if higher_is_better else "lower"
@@ -143,7 +143,7 @@ def conclusion(
     for a, b in combinations(order, 2):
         if p[frozenset((a, b))] >= _LEVEL:
             sentences.append(
-                f"{a} and {b} do not differ by what these references can show (p = {p[frozenset((a, b))]:.2f})."
+                f"{a} and {b} do not differ as far as these references show (p = {p[frozenset((a, b))]:.2f})."
             )
     return sentences
 

@@ -1,4 +1,4 @@
-"""Results as rows: the summary of all combinations, and each class with its best combinations."""
+"""Results as rows: a summary of all conditions, and each class with its best combinations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from simquery.evaluation.statistics import confidence_intervals
 __all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "combined", "number", "summarise"]
 
 TOLERANCE = 0.003
-"""Combinations this near to the best one share its place (thesis, tables 4.1 to 4.4)."""
+"""Combinations this close to the best one count as best, too (thesis, tables 4.1 to 4.4)."""
 
 
 @dataclass(frozen=True)
 class Summary:
     """A measure under a condition, over all references.
 
-    ``low`` and ``high`` bound the 95 % confidence interval of the mean; ``best`` is the mean of the perfect ranking.
+    ``low`` and ``high`` are the bounds of the 95 % confidence interval of the mean; ``best`` is the mean of the perfect
+    rankings.
     """
 
     condition: Condition
@@ -44,7 +45,7 @@ class ClassRow:
 
 
 def number(value: float) -> str:
-    """Text of a value: four decimals, or none where it counts pictures."""
+    """Text of a value: four decimals, or none for large values, which count pictures."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004
 
 
@@ -76,16 +77,16 @@ def combined(row: ClassRow) -> str:
 
 
 def class_measures(measures: Sequence[Measure]) -> list[Measure]:
-    """Measures that classes are listed by, as in the thesis: the first precision and the last inverse recall."""
+    """Measures to list classes by, as in the thesis: the first precision and the last inverse recall."""
     precisions = [measure for measure in measures if measure.symbol == "P"]
     inverse_recalls = [measure for measure in measures if measure.symbol == "IR"]
     return [*precisions[:1], *inverse_recalls[-1:]]
 
 
 def class_table(results: Results, measure: Measure) -> list[ClassRow]:
-    """Every class with its best network × distance combinations, the class with the best value first.
+    """Every class with its best combinations of network and distance, the class with the best value first.
 
-    A class counts by the mean over its references. Combinations within `TOLERANCE` of the best are listed.
+    The value of a class is the mean over its references. All combinations within `TOLERANCE` of the best are listed.
     """
     labels = np.array([query.label for query in results.queries])
     sign = -1.0 if measure.higher_is_better else 1.0

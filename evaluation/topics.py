@@ -14,16 +14,16 @@ __all__ = ["Topic", "draw_topics"]
 
 @dataclass(frozen=True)
 class Topic:
-    """A reference, and others of its class that can join it.
+    """A reference, and further references of its class.
 
     Attributes
     ----------
     label
-        Class that is looked for.
+        The class to find.
     reference
         Row of the reference in the data set.
     companions
-        Rows of further references of the class; empty where it has too few pictures to leave any to be found.
+        Rows of further references of the class; empty if the class is too small to leave a picture to find.
     """
 
     label: str
@@ -31,10 +31,10 @@ class Topic:
     companions: tuple[int, ...] = ()
 
     def left_out(self, references: int) -> NDArray[np.int64]:
-        """Rows that are no part of the ranking.
+        """Rows that are left out of the ranking.
 
-        With several references in play all companions are left out, for one reference as for five: the rankings so
-        differ in the references alone, not in what is to be found.
+        In experiments with several references all companions are left out, whether a query combines one reference or
+        five, so that the rankings have the same pictures to find.
         """
         return np.array([self.reference, *(self.companions if references else ())], dtype=np.int64)
 
@@ -42,26 +42,26 @@ class Topic:
 def draw_topics(dataset: Dataset, count: int, seed: int, several: int = 1) -> tuple[Topic, ...]:
     """Draw ``count`` references: one of each class, then a second of each, and so on, until there are enough.
 
-    The pictures of a class are shuffled by the seed and the class's name alone, so that another class more or less
-    changes nothing; when not every class gets an equal number, a draw by the seed says which get one more. Distractor
-    classes give no references, nor do classes of one picture (nothing would be left to find) and pictures of several
-    classes (it would be unclear what is looked for).
+    The shuffle of a class depends on the seed and the name of the class only, so other classes do not change it. If
+    some classes have to give one reference more than others, the seed decides which. No references come from
+    distractor classes, from classes of one picture (nothing would be left to find), and from pictures in several
+    classes (it would be unclear what to find).
 
     Parameters
     ----------
     dataset
         The pictures.
     count
-        How many at most.
+        How many references to draw at most.
     seed
-        Of the draw.
+        Random seed.
     several
-        How many references of its class are to make one query, at most.
+        The most references that one query combines.
 
     Returns
     -------
     tuple of Topic
-        By class name, then in the order drawn.
+        Ordered by class name, then in the order drawn.
     """
     shared = {row for row, picture in enumerate(dataset.pictures) if len(picture.labels) > 1}
     drawn: dict[str, list[int]] = {}
@@ -70,7 +70,7 @@ def draw_topics(dataset: Dataset, count: int, seed: int, several: int = 1) -> tu
         if label not in dataset.distractors and own and len(rows) > 1:
             drawn[label] = [own[i] for i in _random(seed, label).permutation(len(own))]
     if not drawn:
-        raise DatasetError(f"No class of '{dataset.name}' has a picture of its own to search by.")
+        raise DatasetError(f"No class of '{dataset.name}' has a picture that belongs to it alone, to search by.")
     labels = [list(drawn)[i] for i in _random(seed, "").permutation(len(drawn))]
     rounds = max(len(rows) for rows in drawn.values())
     places = [(label, turn) for turn in range(rounds) for label in labels if turn < len(drawn[label])][:count]

@@ -1,4 +1,4 @@
-"""Run files in the TREC format, so that other tools can judge our rankings and theirs can be judged here.
+"""Run files in the TREC format: other tools can judge our rankings, and we can judge theirs.
 
 A line is ``reference Q0 picture rank score tag``. Ours name references and pictures by their SHA-256, the tag is
 ``model/distance``, the score is the negative distance; a file name that ends in ``.gz`` is compressed. Files of other
@@ -64,13 +64,13 @@ class RunWriter:
 def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
     """Read rankings, ordered by descending score; equal scores by rank, then by picture.
 
-    A ranking may hold a part of the pictures. A reference among its own hits is left out.
+    A ranking may lack pictures. A reference among its own hits is left out.
 
     Raises
     ------
     DatasetError
-        Naming the line that cannot be read, or that names no picture of the data set, or a reference of several
-        classes.
+        When a line cannot be read, names no picture of the data set, or has a reference that belongs to several
+        classes or is alone in its class.
     """
     rows = {picture.sha256: row for row, picture in enumerate(dataset.pictures)}
     rows |= {path: row for row, picture in enumerate(dataset.pictures) for path in picture.paths}
@@ -84,19 +84,21 @@ def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
                     continue
                 if len(fields) != _FIELDS:
                     raise DatasetError(f"'{name}', line {number}: {len(fields)} fields instead of {_FIELDS}.")
+                if not all(field.isprintable() for field in fields):
+                    raise DatasetError(f"'{name}', line {number}: it holds characters that cannot be printed.")
                 reference, _, picture, rank, score, tag = fields
                 query, hit = (_row(rows, text, name, number) for text in (reference, picture))
                 if hit in found.setdefault((tag, query), {}):
-                    raise DatasetError(f"'{name}', line {number}: '{picture}' is in this ranking already.")
+                    raise DatasetError(f"'{name}', line {number}: '{picture}' is already in this ranking.")
                 found[tag, query][hit] = (-float(score), int(rank))
     except (ValueError, UnicodeDecodeError, gzip.BadGzipFile) as error:
-        raise DatasetError(f"'{name}' is no TREC run: {error}.") from None
+        raise DatasetError(f"'{name}' is not a TREC run: {error}.") from None
     if not found:
         raise DatasetError(f"'{name}' holds no ranking.")
     for (tag, row), hits in found.items():
         labels = dataset.pictures[row].labels
         if len(labels) > 1:
-            raise DatasetError(f"'{name}': the reference {dataset.pictures[row].paths[0]} is of several classes.")
+            raise DatasetError(f"'{name}': the reference {dataset.pictures[row].paths[0]} belongs to several classes.")
         if len(dataset.members[labels[0]]) == 1:
             raise DatasetError(f"'{name}': the reference {dataset.pictures[row].paths[0]} is alone in its class.")
         order = [hit for _, _, hit in sorted((*place, hit) for hit, place in hits.items() if hit != row)]
@@ -112,7 +114,7 @@ def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
 def _row(rows: dict[str, int], text: str, name: str, number: int) -> int:
     row = rows.get(text, rows.get(unquote(text), -1))
     if row < 0:
-        raise DatasetError(f"'{name}', line {number}: '{text}' is no picture of the data set.")
+        raise DatasetError(f"'{name}', line {number}: '{text}' is not a picture of the data set.")
     return row
 
 

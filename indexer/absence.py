@@ -1,4 +1,4 @@
-"""Noting in the ledger what is not there any more, unless it looks as if a medium were not mounted."""
+"""Recording in the ledger which files are gone, unless their disk may just not be mounted."""
 
 import logging
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ __all__ = ["Absence", "is_suspicious"]
 logger = logging.getLogger(__name__)
 
 _FEW = 10
-"""So few files may all go at once without raising a doubt."""
+"""Fewer missing files than this are never suspicious."""
 
 
 def is_suspicious(missing: int, known: int) -> bool:
-    """Whether so many known files are missing at once that the medium may be: more than half, and at least 10."""
+    """Whether a disk may be missing rather than its files: more than half are missing, and at least ten."""
     return missing >= _FEW and 2 * missing > known
 
 
@@ -38,7 +38,7 @@ class Absence:
     ledger
         The ledger of the case.
     case
-        The case: its index remembers on which filesystems its evidence folders were.
+        The case; its ledger remembers the filesystems of its evidence folders.
     """
 
     def __init__(self, cluster: Cluster, ledger: Ledger, case: str) -> None:
@@ -47,47 +47,48 @@ class Absence:
         self._case = case
 
     def record_below(self, folder: Path, *, missing_is_true: bool) -> int:
-        """Compare an evidence folder with the ledger, and record what is gone; pictures keep their documents.
+        """Record which files of an evidence folder are gone; their pictures keep their documents.
 
         Parameters
         ----------
         folder
             The evidence folder.
         missing_is_true
-            Whether to record what is missing even if it looks as if the medium were not mounted.
+            Record missing files as gone even if their disk may not be mounted.
 
         Returns
         -------
         int
-            How many paths are gone that were not before.
+            How many paths were newly recorded as gone.
 
         Raises
         ------
         MissingEvidenceError
-            When the medium may not be mounted; nothing is recorded then.
+            When a disk may not be mounted; nothing is recorded then.
         """
         present = filesystems(folder)
-        if not missing_is_true:
-            self._check(folder, present)
-        gone = sum(map(self._record, self._ledger.below(folder)))
+        gone = 0
+        if missing_is_true or self._count_missing(folder, present):
+            gone = sum(map(self._record, self._ledger.below(folder)))
         self._remember(folder, present)
         return gone
 
     def record_seen(self, paths: Sequence[Path]) -> int:
-        """Record paths that were seen to go, and what was below them.
+        """Record paths that were seen to disappear, and everything that was below them.
 
         Returns
         -------
         int
-            How many paths are gone that were not before.
+            How many paths were newly recorded as gone.
         """
         found = self._ledger.lookup([EvidenceFile(path) for path in paths])
-        # A file has nothing below it, and is found faster by itself.
+        # A file has nothing below it; looking up its entry is faster than searching below it.
         files = [entry for entry in found if entry and entry.status is not Status.UNREADABLE and is_gone(_path(entry))]
         others = set(paths).difference(map(_path, files))
         return self._record(files) + (sum(map(self._record, self._ledger.below(*others))) if others else 0)
 
-    def _check(self, folder: Path, present: dict[Path, str]) -> None:
+    def _count_missing(self, folder: Path, present: dict[Path, str]) -> int:
+        """Count the missing files; refuse to do so if their disk may not be mounted."""
         before = self._cluster.ask(lambda client: stored_filesystems(client, self._case, folder))
         unmounted = away(before, present)
         count = _Count()
@@ -103,9 +104,9 @@ class Absence:
         elif is_suspicious(count.missing, count.known):
             reason = missing
         else:
-            return
+            return count.missing
         raise MissingEvidenceError(
-            f"{reason}: the medium may not be mounted, so nothing was recorded as gone. Mount it and run the command"
+            f"{reason}: the disk may not be mounted, so nothing was recorded as gone. Mount it and run the command"
             " again; if the files really are gone, add --record-missing."
         )
 
@@ -123,12 +124,12 @@ class Absence:
         try:
             self._cluster.ask(store)
         except AuthorizationException:
-            logger.info("the credentials may not note on which filesystems '%s' lies", display_path(folder))
+            logger.info("the credentials may not store the filesystems of '%s'", display_path(folder))
 
 
 @dataclass
 class _Count:
-    """How many files are known, how many of them are missing, and how many of those were on an absent filesystem."""
+    """How many files are known; how many of them are missing; how many of those were on a filesystem that is away."""
 
     known: int = 0
     missing: int = 0
@@ -147,9 +148,9 @@ def _path(entry: Entry) -> Path:
 
 
 def _is_missing(entry: Entry) -> bool:
-    """Whether what an entry tells of is not there, and the entry does not say so yet.
+    """Whether the file of an entry is gone, and the entry does not say so yet.
 
-    A file that a folder has replaced is gone. An entry without a modification time is that of a folder itself, which
+    A file is also gone if a folder has taken its place. An entry without a modification time stands for a folder that
     could not be listed.
     """
     if entry.gone_at:

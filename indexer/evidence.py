@@ -62,7 +62,7 @@ class EvidenceFile:
 
     @property
     def state(self) -> FileState:
-        """What tells a changed file from this one."""
+        """Size and modification time; if the file changes, so does its state."""
         return FileState(self.size, self.mtime_ns)
 
 
@@ -100,14 +100,14 @@ def check_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
 
 @contextmanager
 def opened_folder(folder: Path, *, is_root: bool = False) -> Iterator[int]:
-    """Descriptor of a folder, to list it with ``os.scandir``; its access time stays as it is where that is allowed.
+    """Open a folder for ``os.scandir``, without changing its access time where the system allows that.
 
     Parameters
     ----------
     folder
         A path of any length.
     is_root
-        Whether it is the evidence folder itself, which the user may name by a link to it. No other link is followed.
+        Whether it is the evidence folder itself, which may be given as a link. No other link is followed.
 
     Raises
     ------
@@ -124,8 +124,8 @@ def opened_folder(folder: Path, *, is_root: bool = False) -> Iterator[int]:
 def scan(folder: Path) -> Iterator[EvidenceFile]:
     """Walk a folder depth-first, in the order of the names: the same folder gives the same sequence.
 
-    Symbolic links are reported and not followed: they may lead out of the evidence, or in circles. No folder stays
-    open between two files, so that a medium can be unmounted meanwhile.
+    Symbolic links are reported but not followed: they may lead out of the evidence, or in circles. No folder stays open
+    between two files, so a disk can be unmounted in the meantime.
     """
     waiting = [_entries(folder, is_root=True)]
     while waiting:
@@ -181,18 +181,18 @@ def inspect(path: Path) -> EvidenceFile:
 
 
 def unlisted(folder: Path, error: OSError) -> EvidenceFile:
-    """What stands for all files of a folder that cannot be listed."""
+    """Return an entry for all files of a folder that cannot be listed."""
     return EvidenceFile(folder, unreadable=f"the folder cannot be listed: {error.strerror}")
 
 
 def too_long(folder: Path, count: int) -> EvidenceFile:
-    """What stands for paths in a folder that the ledger cannot hold."""
+    """Return an entry for the paths in a folder that are too long for the ledger."""
     reason = f"{count:,} paths in this folder have more than {_LONGEST_TEXT:,} bytes, too many for the ledger"
     return EvidenceFile(folder, unreadable=reason)
 
 
 def is_too_long(path: bytes) -> bool:
-    """Whether the ledger cannot hold a path."""
+    """Whether a path is too long for the ledger."""
     if len(path) * _LONGEST_ESCAPE <= _LONGEST_TEXT:
         return False
     return len(display_path(Path(os.fsdecode(path))).encode()) > _LONGEST_TEXT

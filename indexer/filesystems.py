@@ -1,4 +1,4 @@
-"""Which filesystems an evidence folder lies on: an unmounted medium is not a deleted one."""
+"""The filesystems of an evidence folder: the files of an unmounted disk are not deleted."""
 
 import os
 import re
@@ -12,7 +12,7 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def filesystems(folder: Path) -> dict[Path, str]:
-    """The filesystem that a folder lies on, and those that are mounted below it.
+    """Return the filesystem of a folder, and those mounted below it.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def filesystems(folder: Path) -> dict[Path, str]:
     Returns
     -------
     dict of Path to str
-        What identifies each filesystem, by the path where it begins: the folder itself, or a mount point below it.
-        Empty where the system does not tell (it is no Linux).
+        A text that identifies each filesystem, by the path where it begins: the folder itself, or a mount point below
+        it. Empty on systems other than Linux.
     """
     try:
         lines = _MOUNTS.read_bytes().splitlines()
@@ -32,7 +32,7 @@ def filesystems(folder: Path) -> dict[Path, str]:
     real = Path(os.path.realpath(folder))
     found: dict[Path, str] = {}
     nearest = Path("/")
-    for line in lines:  # a mount that hides another one comes after it
+    for line in lines:  # a mount that hides another one comes later
         fields, _, (kind, source, *_) = _parts(line)
         point = Path(os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), fields[4])))
         if point == real or point in real.parents:
@@ -45,12 +45,12 @@ def filesystems(folder: Path) -> dict[Path, str]:
 
 
 def away(expected: Mapping[Path, str], present: Mapping[Path, str]) -> list[Path]:
-    """Where a filesystem was expected, and there is none now, or another one."""
+    """Return the paths where an expected filesystem is not mounted now, or another one is."""
     return [point for point, identity in expected.items() if present.get(point) != identity]
 
 
 def lies_below(path: Path, points: Iterable[Path]) -> bool:
-    """Whether a path is one of some others, or below one of them."""
+    """Whether a path is one of the given points, or lies below one."""
     return any(point == path or point in path.parents for point in points)
 
 
@@ -60,7 +60,7 @@ def _parts(line: bytes) -> tuple[list[bytes], bytes, list[str]]:
 
 
 def _identity(point: Path, kind: str, source: str, root: bytes) -> str:
-    """Identity of a filesystem: its own number where it has one, else where it comes from."""
+    """Identify a filesystem by its own number if it has one, otherwise by its source."""
     try:
         number = os.statvfs(point).f_fsid
     except OSError:

@@ -1,4 +1,4 @@
-"""What evidence folders held at the last look, in little memory, and what has changed since."""
+"""An inventory of evidence folders that takes little memory and finds out what has changed."""
 
 import os
 import stat
@@ -17,16 +17,16 @@ _SEPARATOR = b"/"
 
 @dataclass(frozen=True)
 class Missing:
-    """What was there at the last look, and is not there now.
+    """What was there at the last look but is not there now.
 
     Attributes
     ----------
     paths
-        Files and folders; what was below such a folder is not listed.
+        Files and folders; the contents of such a folder are not listed.
     files
-        How many files that are, with those in the folders.
+        Number of missing files, including those in the folders.
     known
-        How many files there were.
+        Number of files at the last look.
     """
 
     paths: list[Path]
@@ -36,7 +36,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """Files in one folder: their names in order, joined, and their states; what stands for those not in it."""
+    """Files in one folder: their sorted, joined names and their states; an entry for files that are not in it."""
 
     names: bytes = b""
     states: "array[int]" = field(default_factory=lambda: array("q"))
@@ -50,68 +50,75 @@ class _Listing:
 class Inventory:
     """Remembers the names and states of all files in some folders.
 
-    It takes nine bytes for each file besides its name, and some hundred for each folder.
+    It takes nine bytes per file besides the file's name, and a few hundred bytes per folder. During a look, the old and
+    the new inventory exist side by side.
 
     Parameters
     ----------
     folders
         Evidence folders, as `check_folders` returns them.
     enter
-        Called with the path and a descriptor of each folder before it is listed: the moment to begin to watch it.
+        Called with the path and a descriptor of each folder before it is listed; this is the moment to watch it.
     """
 
     def __init__(self, folders: Iterable[Path], enter: Callable[[bytes, int], None]) -> None:
         self._roots = [os.fsencode(folder) for folder in folders]
         self._enter = enter
         self._listings: dict[bytes, _Listing] = {}
-        self._reported: dict[bytes, int | None] = {}
+        self._noted: dict[bytes, int | None] = {}
+
+    @property
+    def noted(self) -> int:
+        """How many paths were noted since the last look began."""
+        return len(self._noted)
 
     def begin(self) -> None:
-        """Take the first look, which reports nothing."""
+        """Take the inventory for the first time."""
         for root in self._roots:
             self._listings.update(self._walk(root))
 
     def note(self, file: EvidenceFile) -> None:
-        """Remember a file that was not found by a look, so that the next look does not report it."""
-        self._reported[os.fsencode(file.path)] = _state(file.size, file.mtime_ns, is_regular=not file.skipped)
+        """Remember a file that was not found by a look, so that the next look does not report it again."""
+        self._noted[os.fsencode(file.path)] = _state(file.size, file.mtime_ns, is_regular=not file.skipped)
 
     def note_gone(self, path: Path) -> None:
-        """Remember that a path was seen to go, so that the next look does not report it as missing."""
-        self._reported[os.fsencode(path)] = None
+        """Remember a path that was seen to disappear, so that the next look does not report it as missing."""
+        self._noted[os.fsencode(path)] = None
 
     def look(self) -> Iterator[EvidenceFile | Missing]:
-        """Look through all folders: files that are new or have changed, and at the end what is missing.
+        """Look through all folders; yield files that are new or have changed, and finally what is missing.
 
-        The folders are looked at while the result is being read. What is below a folder that cannot be listed is not
-        missing: nobody knows. It is forgotten, and counts as new once the folder can be listed.
+        The walk proceeds as the caller iterates. Files below a folder that cannot be listed are not missing, since
+        nobody can tell. The inventory forgets them, and they count as new once the folder can be listed again.
         """
         before, self._listings = self._listings, {}
-        reported, self._reported = self._reported, {}
-        known = sum(len(listing.states) for listing in before.values())
+        noted, self._noted = self._noted, {}
+        count = sum(len(listing.states) for listing in before.values())
         missing: list[bytes] = []
         for root in self._roots:
             for path, now in self._walk(root):
-                self._listings[path] = now
                 was = before.pop(path, _Listing())
-                yield from _changes(path, was, now, reported)
+                known = self._listings.get(path, was)  # it may have been looked into since this look began
+                self._listings[path] = now
+                yield from _changes(path, known, now, (noted, self._noted))
                 if now.is_listed:
                     missing += [_join(path, name) for name in _lost(was, now)]
         hidden = {path for path, listing in self._listings.items() if not listing.is_listed}
-        seen_to_go = {path for path, state in reported.items() if state is None}
+        seen_to_go = {path for path, state in (noted | self._noted).items() if state is None}
         left = {path: was for path, was in before.items() if not _lies_below(path, hidden | seen_to_go)}
-        unconfirmed = [path for path, state in reported.items() if state is not None and is_gone(_path(path))]
+        unconfirmed = [path for path, state in noted.items() if state is not None and is_gone(_path(path))]
         missing = [path for path in dict.fromkeys(missing + unconfirmed) if not _lies_below(path, seen_to_go)]
         files = len(missing) + sum(len(was.states) for was in left.values())
         missing += [path for path in left if os.path.dirname(path) not in left]  # noqa: PTH120  (bytes)
-        yield Missing(list(map(_path, missing)), files, known)
+        yield Missing(list(map(_path, missing)), files, count)
 
     def look_into(self, folder: Path) -> Iterator[EvidenceFile]:
-        """Look through a folder that has come: files that are new or have changed."""
-        self._reported.pop(os.fsencode(folder), None)
+        """Look through a folder that has appeared; yield files that are new or have changed."""
+        self._noted.pop(os.fsencode(folder), None)
         for path, now in self._walk(os.fsencode(folder)):
             was = self._listings.get(path, _Listing())
-            yield from _changes(path, was, now, self._reported)
-            lost = dict.fromkeys(_lost(was, now), 0)  # the next full look finds out whether they are missing
+            yield from _changes(path, was, now, (self._noted,))
+            lost = dict.fromkeys(_lost(was, now), 0)  # whether they are missing is for the next full look to find out
             self._listings[path] = _listing({**lost, **now.by_name()}, now.trouble) if lost else now
 
     def _walk(self, root: bytes) -> Iterator[tuple[bytes, _Listing]]:
@@ -121,7 +128,7 @@ class Inventory:
             try:
                 listing, folders = self._list(path, is_root=path in self._roots)
             except (FileNotFoundError, NotADirectoryError) as error:
-                if path in self._roots:  # its medium may have been unmounted
+                if path in self._roots:  # its disk may have been unmounted
                     yield path, _unlisted(path, error)
             except OSError as error:
                 yield path, _unlisted(path, error)
@@ -130,7 +137,7 @@ class Inventory:
                 yield path, listing
 
     def _list(self, path: bytes, *, is_root: bool) -> tuple[_Listing, list[bytes]]:
-        """Files in a folder, and the paths of folders in it, in the order of their names."""
+        """List a folder: its files, and the sorted paths of the folders in it."""
         files: dict[bytes, int] = {}
         folders: list[bytes] = []
         not_recorded = 0
@@ -148,7 +155,9 @@ class Inventory:
         return _listing(files, too_long(_path(path), not_recorded) if not_recorded else None), sorted(folders)
 
 
-def _changes(folder: bytes, was: _Listing, now: _Listing, reported: dict[bytes, int | None]) -> Iterator[EvidenceFile]:
+def _changes(
+    folder: bytes, was: _Listing, now: _Listing, noted: tuple[dict[bytes, int | None], ...]
+) -> Iterator[EvidenceFile]:
     if now.trouble and now.trouble != was.trouble:
         yield now.trouble
     if (now.names, now.states) == (was.names, was.states):
@@ -156,7 +165,7 @@ def _changes(folder: bytes, was: _Listing, now: _Listing, reported: dict[bytes, 
     before = was.by_name()
     for name, state in now.by_name().items():
         path = _join(folder, name)
-        if before.get(name) != state and reported.get(path) != state:
+        if before.get(name) != state and all(states.get(path) != state for states in noted):
             yield inspect(_path(path))
 
 

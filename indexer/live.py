@@ -27,7 +27,7 @@ class LiveIndexing:
     progress
         Called with the counts while the folders are indexed for the first time.
     missing_is_true
-        Record missing files as gone even if the medium may not be mounted.
+        See `Indexer.record_gone`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the kernel tells of watched folders, and when it cannot tell everything (inotify)."""
+"""The kernel's notifications about watched folders (inotify), and whether they are complete."""
 
 import errno
 import logging
@@ -25,15 +25,15 @@ class Kind(Enum):
     """What has happened to a path."""
 
     FOLDER = auto()
-    """A folder has come, or its rights have changed."""
+    """A folder has appeared, or its permissions have changed."""
     TOUCHED = auto()
-    """A file has come, or has another time or other rights: whether it is complete is unknown."""
+    """A file has appeared, or its times or permissions have changed; whether it is complete is unknown."""
     WRITTEN = auto()
     """A file is being written."""
     COMPLETE = auto()
-    """A file was closed after it was written, or has been moved here."""
+    """A file was closed after it was written, or was moved here."""
     GONE = auto()
-    """A file or folder has gone, whatever is there now."""
+    """A file or folder has disappeared; another one may have taken its place."""
 
 
 class Notice(NamedTuple):
@@ -44,14 +44,14 @@ class Notice(NamedTuple):
 
 
 class Notifications:
-    """Watches folders, each without the folders in it.
+    """Watches single folders, not those inside them.
 
     Attributes
     ----------
     overflowed
-        Whether the kernel has dropped some events since this was last set to False.
+        Whether the kernel has dropped events since this was last set to False.
     unmounted
-        Whether a medium was unmounted since then, and with it all watches on it.
+        Whether a disk was unmounted since this was last set to False; the watches on it are gone.
 
     Raises
     ------
@@ -71,27 +71,27 @@ class Notifications:
         self._inotify.close()
 
     def fileno(self) -> int:
-        """Descriptor that is readable when there is something to `read`."""
+        """Return a descriptor that is readable when there is something to `read`."""
         return int(self._inotify.fileno())
 
     def add(self, folder: bytes, descriptor: int) -> None:
-        """Watch a folder from now on; where the system's limit is reached, say so once and go on without.
+        """Watch a folder from now on; if the system refuses, warn once and go on without.
 
         Parameters
         ----------
         folder
             Its path.
         descriptor
-            The opened folder: its path may be too long for the kernel.
+            Descriptor of the folder, since its path may be too long for the kernel.
         """
         try:
             self._folders[self._inotify.add_watch(f"/proc/self/fd/{descriptor}", _MASK)] = folder
         except OSError as error:
             if not self._is_limited:
-                advice = "; raise fs.inotify.max_user_watches" if error.errno == errno.ENOSPC else ""
+                advice = "; to avoid this, raise fs.inotify.max_user_watches" if error.errno == errno.ENOSPC else ""
                 logger.warning(
-                    "The system cannot watch '%s' and possibly further folders (%s): they are looked through every few"
-                    " minutes instead%s.",
+                    "The system cannot watch '%s' and possibly other folders (%s). They are scanned every few minutes"
+                    " instead%s.",
                     display_path(Path(os.fsdecode(folder))),
                     "no watches are left" if error.errno == errno.ENOSPC else error.strerror,
                     advice,
@@ -99,7 +99,7 @@ class Notifications:
             self._is_limited = True
 
     def read(self) -> Iterator[Notice]:
-        """What has happened since it was last asked; does not wait."""
+        """Yield what has happened since the last call, without waiting."""
         moved: set[bytes] = set()
         for watch, mask, _, name in self._inotify.read(timeout=0):
             if mask & flags.Q_OVERFLOW:
@@ -117,7 +117,7 @@ class Notifications:
             self._forget(moved)
 
     def _forget(self, moved: set[bytes]) -> None:
-        """End the watches of folders that were moved away; those that are moved to another watched folder come anew."""
+        """End the watches of folders that were moved away; if they are still evidence, they are watched again."""
         for watch, folder in list(self._folders.items()):
             if any(folder == path or folder.startswith(path + b"/") for path in moved):
                 del self._folders[watch]

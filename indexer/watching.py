@@ -1,4 +1,4 @@
-"""Watching evidence folders: which files have become complete, and which paths are gone."""
+"""Watching evidence folders: which files are complete, and which paths have disappeared."""
 
 import logging
 import math
@@ -32,35 +32,38 @@ QUIET_SECONDS = 10.0
 """How long a file must stay unchanged when nothing tells whether somebody is still writing it."""
 
 OPEN_SECONDS = 300.0
-"""How long a file must stay unchanged that was written and has not been closed yet."""
+"""How long a file must stay unchanged if it was written and has not been closed."""
 
 RECONCILE_SECONDS = 300.0
-"""How often the folders are looked through, whatever the kernel tells."""
+"""How often the folders are scanned, whatever the kernel reports."""
 
 _GROUP = 256
-"""How many files are handed over at once; the watcher can be stopped between two groups."""
+"""How many files are reported at once; the watcher can be stopped between two groups."""
 
 _LONGEST_WAIT = 5.0
 """How often the watcher checks that the folders are there, in seconds."""
 
 _MOST_SETTLING = 10_000
-"""A look waits while so many files are settling, so that memory stays bounded."""
+"""While this many files are settling, a look pauses, so that memory stays bounded."""
+
+_MOST_NOTED = 100_000
+"""After this many single changes the folders are scanned at once, so that memory stays bounded."""
 
 _SLICE = 0.5
-"""A look pauses after so many seconds: the kernel keeps a limited number of events."""
+"""A look pauses after this many seconds to read events, since the kernel keeps only so many."""
 
 _SHARE = 20
-"""Looks take at most one part in so many of the time."""
+"""Looks take at most this fraction of the time: one part in twenty."""
 
 _LONGEST_BURST = 60.0
-"""How long events may go on after some were lost before the folders are looked through all the same, in seconds."""
+"""How long a scan waits for events to cease after some were dropped, in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What has happened: files that have become complete, and paths (of files or folders) that have gone."""
+    """What has happened: files that are complete, and paths (of files or folders) that have disappeared."""
 
     files: list[EvidenceFile]
     gone: list[Path]
@@ -71,16 +74,18 @@ class _Settling:
     seen: EvidenceFile
     kind: Kind
     due: float
+    is_listed: bool
+    """Whether a look has found it in this state."""
 
 
 class Watcher:
-    """Reports the files that appear or change in folders, each once it is complete, and the paths that go.
+    """Reports files that appear or change in folders, each once it is complete, and paths that disappear.
 
-    It listens from ``__enter__`` on, so a scan that starts after that and the changes together miss nothing. The
-    kernel may drop events and refuse to watch further folders: so the watcher also looks through the folders from
-    time to time, and as soon as they are quiet after events were dropped.
+    It listens from ``__enter__`` on, so a scan that starts later and the changes together miss nothing. The kernel may
+    drop events, or refuse to watch more folders. So the watcher also scans the folders from time to time, and as soon
+    as they are quiet after events were dropped.
 
-    What is missing because a medium was unmounted is not reported as gone.
+    Files that are missing because their disk was unmounted are not reported as gone.
 
     Parameters
     ----------
@@ -89,9 +94,9 @@ class Watcher:
     settle_seconds, quiet_seconds, open_seconds
         See `SETTLE_SECONDS`, `QUIET_SECONDS` and `OPEN_SECONDS`.
     poll_seconds
-        Look through the folders this often instead of listening: network shares do not tell what other machines do.
+        Scan the folders this often instead of listening: network shares do not report what other machines write.
     reconcile_seconds
-        See `RECONCILE_SECONDS`; a folder that takes long to look through is looked through less often.
+        See `RECONCILE_SECONDS`; folders that take long to scan are scanned less often.
     """
 
     def __init__(
@@ -117,14 +122,15 @@ class Watcher:
         self._look_began = 0.0
         self._is_looking = False
         self._lost_since: float | None = None
+        self._has_overflowed = False
 
     def __enter__(self) -> Self:
-        """Start to listen, and take the first look.
+        """Start listening, and take the inventory.
 
         Raises
         ------
         FolderError
-            When a folder cannot be read, or the system allows no further watcher.
+            When a folder cannot be read, or the system allows no more watchers.
         """
         for folder in self._folders:
             check_folder(folder)
@@ -141,7 +147,7 @@ class Watcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._stopped.set()
         os.close(self._bell)
         os.close(self._alarm)
@@ -154,20 +160,19 @@ class Watcher:
         return self._stopped.is_set()
 
     def stop(self) -> None:
-        """Make `changes` come to its end; may be called from a signal handler or another thread."""
+        """End `changes`; may be called from a signal handler or another thread."""
         if not self._stopped.is_set():
             self._stopped.set()
             if self._bell >= 0:
                 os.write(self._bell, b"!")
 
     def changes(self) -> Iterator[Change]:
-        """What has become complete or has gone, until `stop` is called.
+        """Yield what is complete or has disappeared, until `stop` is called.
 
         Raises
         ------
         FolderError
-            When a folder itself goes away while its medium stays mounted: nothing can be seen in it any more, whatever
-            comes in its place.
+            When a watched folder itself disappears while its disk stays mounted.
         """
         while not self._stopped.is_set():
             self._wait(self._until_next())
@@ -190,7 +195,7 @@ class Watcher:
         waiting.poll(seconds * 1000)
 
     def _hear(self) -> list[Path]:
-        """Take note of what the kernel tells; return the paths that have gone."""
+        """Read the kernel's notifications; return the paths that have disappeared."""
         if not self._notifications:
             return []
         gone: dict[Path, None] = {}
@@ -213,10 +218,12 @@ class Watcher:
         return list(gone)
 
     def _notice_loss(self, notifications: Notifications, *, quiet: bool) -> None:
-        """Plan a look after events were lost, as soon as no more of them come."""
+        """After events were lost, plan a look for as soon as no more arrive."""
         now = time.monotonic()
         if notifications.overflowed and self._lost_since is None:
-            logger.warning("So much happens at once that the system drops events: the folders are looked through.")
+            level = logging.INFO if self._has_overflowed else logging.WARNING
+            logger.log(level, "So much happens at once that the system drops events. The folders are scanned instead.")
+            self._has_overflowed = True
         if notifications.overflowed or notifications.unmounted:
             notifications.overflowed = notifications.unmounted = False
             self._lost_since = self._lost_since or now
@@ -227,9 +234,9 @@ class Watcher:
             self._lost_since, self._look_is_due = None, now
 
     def _look(self) -> list[Path]:
-        """Go on looking through folders for a while; return the paths that are missing."""
+        """Continue the looks for a while; return the paths that are missing."""
         now = time.monotonic()
-        if now >= self._look_is_due and not self._is_looking:
+        if (now >= self._look_is_due or self._inventory.noted > _MOST_NOTED) and not self._is_looking:
             self._is_looking, self._look_began, self._look_is_due = True, now, math.inf
             self._looks.append(self._inventory.look())
         pause = now + _SLICE
@@ -253,21 +260,21 @@ class Watcher:
         self._look_is_due = min(self._look_is_due, now + rest)
 
     def _believed(self, missing: Missing) -> list[Path]:
-        """Paths that are missing and gone; none when the medium may be."""
+        """Return the missing paths that are gone: none if their disk may be missing."""
         self._check_folders()
         if not is_suspicious(missing.files, missing.known):
             return missing.paths
         if not self._away:
             logger.warning(
-                "%s of %s files are missing at once: the medium may be gone, so nothing is recorded. If the files are"
-                " really gone, run 'simquery index' with --record-missing.",
+                "%s of %s files are missing at once. Their disk may be missing, so nothing is recorded. If the files"
+                " really are gone, run 'simquery index' with --record-missing.",
                 f"{missing.files:,}",
                 f"{missing.known:,}",
             )
         return []
 
     def _check_folders(self) -> None:
-        """Find out which media are mounted; look again where that has changed."""
+        """Find out which disks are mounted, and plan a look if that has changed."""
         present = self._present()
         if present != self._filesystems:
             self._filesystems, self._look_is_due = present, 0.0
@@ -276,12 +283,12 @@ class Watcher:
         for point in now_away:
             if point not in self._away:
                 logger.warning(
-                    "The medium at '%s' was unmounted: what is missing there is not recorded as gone.",
+                    "The disk at '%s' was unmounted. Its files are not recorded as gone.",
                     display_path(point),
                 )
         for point in self._away:
             if point not in now_away:
-                logger.warning("The medium at '%s' is mounted again.", display_path(point))
+                logger.warning("The disk at '%s' is mounted again.", display_path(point))
         self._away = now_away
         for folder in self._folders:
             if _is_lost(folder) and not lies_below(folder, now_away):
@@ -290,21 +297,21 @@ class Watcher:
     def _present(self) -> dict[Path, str]:
         return {point: name for folder in self._folders for point, name in filesystems(folder).items()}
 
-    def _settle(self, file: EvidenceFile, kind: Kind) -> None:
+    def _settle(self, file: EvidenceFile, kind: Kind, *, is_listed: bool = False) -> None:
         """Wait until a file is complete."""
         wait = self._waits[kind]
         if kind is Kind.TOUCHED and not (file.skipped or file.unreadable):
             age = time.time() - file.mtime_ns / 1e9
             wait = max(wait, min(self._quiet_seconds, self._quiet_seconds - age))
-        self._settling[file.path] = _Settling(file, kind, time.monotonic() + wait)
+        self._settling[file.path] = _Settling(file, kind, time.monotonic() + wait, is_listed)
 
     def _settle_found(self, file: EvidenceFile) -> None:
-        """Wait until a file is complete that a look has found; it may be one that is waited for already."""
+        """Wait until a file that a look has found is complete; the watcher may be waiting for it already."""
         waiting = self._settling.get(file.path)
         if waiting is None:
-            self._settle(file, Kind.TOUCHED)
+            self._settle(file, Kind.TOUCHED, is_listed=True)
         elif waiting.seen != file:
-            self._settle(file, waiting.kind)
+            self._settle(file, waiting.kind, is_listed=True)
 
     def _settled(self) -> Iterator[EvidenceFile]:
         now = time.monotonic()
@@ -319,13 +326,14 @@ class Watcher:
                 logger.debug("'%s' is gone again", display_path(path))
             elif current == waiting.seen:
                 del self._settling[path]
-                self._inventory.note(current)
+                if not waiting.is_listed:
+                    self._inventory.note(current)
                 yield current
             else:
                 self._settle(current, waiting.kind)
 
     def _until_next(self) -> float:
-        """Seconds until there is something to do."""
+        """Return the seconds until there is something to do."""
         now = time.monotonic()
         if self._looks and len(self._settling) < _MOST_SETTLING:
             return 0.0
@@ -344,7 +352,7 @@ def _notifications() -> Notifications:
 
 
 def _is_lost(folder: Path) -> bool:
-    """Whether there is certainly no folder any more; a disturbed network share is not lost."""
+    """Whether the folder certainly does not exist any more; an unreachable network share may."""
     try:
         return not stat.S_ISDIR(folder.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):

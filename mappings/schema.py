@@ -37,7 +37,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the mappings; every change that documents of the old one do not fit raises it."""
 
 PATHS_LISTED = 1000

@@ -52,6 +52,7 @@ _METADATA = {"exif": bytes, "icc_profile": bytes, "xmp": bytes, "XML:com.adobe.x
 """What Pillow hands out as the file has it, and which type it expects back."""
 
 _END_OF_JPEG = b"\xff\xd9"
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -176,13 +177,14 @@ def load_picture(
         When the file cannot be read.
     """
     try:
-        with _own_reader(file) as reader, Image.open(reader, formats=decoded_formats()) as image:
+        dropped: list[str] = []
+        with _own_reader(file) as reader, _opened(reader, dropped) as image:
             facts = PictureFacts(image.format or "unknown", *image.size)
-            dropped = _drop_unusable(image)
+            dropped += _drop_unusable(image)
             profile = image.info.get("icc_profile")
             image.draft(None, (reduced_side, reduced_side))  # JPEG: the decoder itself can leave out detail
             with alone() if math.prod(image.size) > LARGE_PIXELS else nullcontext():
-                whole, truncated = _loaded(image, file, reduced_side)
+                whole, truncated = _loaded(image, file, reduced_side, dropped)
                 rgb, problem = to_rgb(reduced(whole, reduced_side), profile, reduced_side)
             if problem:
                 dropped.append(f"ICC profile: {problem}")
@@ -207,24 +209,52 @@ def load_picture(
         raise PictureError(f"broken picture: {str(error).rstrip('.') or type(error).__name__}") from None
 
 
-def _loaded(image: ImageFile.ImageFile, file: BufferedReader, reduced_side: int) -> tuple[Image.Image, bool]:
+def _opened(reader: BufferedReader, dropped: list[str]) -> ImageFile.ImageFile:
+    """The picture, not decoded yet; a PNG whose metadata cannot be read is opened without them."""
+    try:
+        return Image.open(reader, formats=decoded_formats())
+    except (UnidentifiedImageError, ValueError) as error:
+        reader.seek(0)
+        if reader.read(len(_PNG)) != _PNG:
+            raise
+        reason = str(error)
+    reader.seek(0)
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        image = Image.open(reader, formats=("PNG",))
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+    dropped.append(f"PNG chunk: {reason}")
+    return image
+
+
+def _loaded(
+    image: ImageFile.ImageFile, file: BufferedReader, reduced_side: int, dropped: list[str]
+) -> tuple[Image.Image, bool]:
     """The picture with its pixels, and whether that is only a part of them."""
+    truncated = True
     try:
         image.load()
     except (OSError, SyntaxError, EOFError) as error:
         if _is_of_the_disk(error):
             raise
         reason = str(error).rstrip(".")
+    except ValueError as error:
+        if image.format != "PNG":
+            raise
+        reason, truncated = str(error), False  # metadata follow the pixels
+        dropped.append(f"PNG chunk: {reason}")
     else:
         return image, False
     if image.format in {"JPEG", "MPO"}:
         image = _ended_jpeg(file, reduced_side)
-    with contextlib.suppress(OSError, SyntaxError, EOFError):
+    with contextlib.suppress(OSError, SyntaxError, EOFError, ValueError):
         image.load()
     image.tile = []  # what has been decoded until here is the picture
     if all(low == high for low, high in _extrema(image)):
         raise PictureError(f"broken picture: {reason}")
-    return image, True
+    return image, truncated
 
 
 def _is_of_the_disk(error: Exception) -> bool:

@@ -1,7 +1,7 @@
-"""Reaching what lies at a path: without following links, without changing access times, and at any depth.
+"""Opening a path of any length, without changing its access time.
 
-The kernel takes paths of 4,095 bytes at most, and evidence may hold longer ones. Such a path is walked in pieces: each
-piece is opened relative to the folder that the one before it led to.
+The kernel accepts paths of up to 4,095 bytes, but evidence may hold longer ones. These are opened in pieces, each
+relative to the folder that the previous piece led to.
 """
 
 import os
@@ -12,35 +12,35 @@ from pathlib import Path
 __all__ = ["look_at", "open_quietly"]
 
 _LONGEST = 4095
-"""Bytes in a path that the kernel takes: PATH_MAX without its final zero."""
+"""The longest path that the kernel accepts, in bytes: PATH_MAX without the final zero."""
 
 
 def look_at(path: Path) -> os.stat_result:
-    """What the file system says of a path itself, not of what a link leads to.
+    """Return the facts about a path itself; links are not followed.
 
     Raises
     ------
     OSError
-        When there is nothing, or it cannot be looked at.
+        When nothing is there, or it cannot be examined.
     """
     with _within_reach(path) as (folder, rest):
         return os.stat(rest, dir_fd=folder, follow_symlinks=False)
 
 
 def open_quietly(path: Path, flags: int) -> int:
-    """Open a path for reading, leaving its access time alone where the system allows that.
+    """Open a path read-only, without changing its access time where the system allows that.
 
     Parameters
     ----------
     path
         Of any length.
     flags
-        For ``os.open``, in addition to those that every opening gets.
+        Further flags for ``os.open``.
 
     Returns
     -------
     int
-        A descriptor, which the caller closes.
+        A descriptor; the caller closes it.
 
     Raises
     ------
@@ -57,14 +57,14 @@ def open_quietly(path: Path, flags: int) -> int:
 
 @contextmanager
 def _within_reach(path: Path) -> Iterator[tuple[int | None, bytes]]:
-    """A folder on the way to a path (None: no folder is needed), and the rest of the path from there."""
+    """Yield a folder on the way to a path (None if none is needed), and the rest of the path from there."""
     rest = os.fsencode(path)
     folder: int | None = None
     try:
         while len(rest) > _LONGEST:
             piece, _, rest_of_it = rest[: _LONGEST + 1].rpartition(b"/")
             if not piece:
-                break  # a single name that long: the kernel says so
+                break  # a single name that is too long: the kernel will say so
             further = os.open(piece, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
             if folder is not None:
                 os.close(folder)

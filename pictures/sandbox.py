@@ -84,12 +84,12 @@ def enter_sandbox() -> None:
     SandboxError
         Where there is no such sandbox.
     """
+    libc = ctypes.CDLL(None, use_errno=True)
+    _require(libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     machine = platform.machine()
     if machine not in _MACHINES or ctypes.sizeof(ctypes.c_void_p) != 8:  # noqa: PLR2004
         raise SandboxError(errno.ENOSYS, f"simquery does not know the system calls of {machine}")
     architecture, column = _MACHINES[machine]
-    libc = ctypes.CDLL(None, use_errno=True)
-    _require(libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     program = _program(architecture, column)
     code = ctypes.create_string_buffer(program, len(program))
     described = struct.pack("HP", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog

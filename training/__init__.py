@@ -1,1 +1,1 @@
-"""How the network that ships was trained; no part of the installed package."""
+"""Training of the network `mini`; not part of the installed package."""

@@ -1,4 +1,4 @@
-"""How well a student's neighbours agree with its teacher's, on photos that neither was fitted to."""
+"""Agreement of a student's neighbours with its teacher's, on photos that neither was fitted to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NEIGHBOURS = 10
 
 
 def cosines(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All pairwise cosines, -inf on the diagonal: a picture is not its own neighbour."""
+    """All pairwise cosines, with -inf on the diagonal: a picture is not its own neighbour."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     similar: NDArray[np.float32] = unit @ unit.T
     np.fill_diagonal(similar, -np.inf)

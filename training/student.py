@@ -1,4 +1,4 @@
-"""The student while it learns: the trunk with batch normalisation, a projection to the teacher's space, the losses."""
+"""The student during training: the trunk with batch normalisation, a projection to the teacher's space, the losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Normalisation(keras.layers.Layer):  # type: ignore[misc]
     """Batch normalisation by TensorFlow's fused kernel: twice as fast on a CPU in bfloat16 as Keras' own."""
 
     def build(self, shape: Any) -> None:
-        """Make gain, offset and the running statistics: float32 (channels,) whatever the layer computes in."""
+        """Make gain, offset and the running statistics: float32 (channels,), whatever type the layer computes with."""
 
         def add(name: str, initial: str, trainable: bool) -> Any:
             return self.add_weight(
@@ -31,7 +31,7 @@ class Normalisation(keras.layers.Layer):  # type: ignore[misc]
         self.mean, self.variance = add("mean", "zeros", False), add("variance", "ones", False)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Normalise by the batch's statistics while training, else by the running ones."""
+        """Normalise by the batch's statistics during training, otherwise by the running ones."""
         empty = tf.zeros([0])
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
@@ -49,21 +49,21 @@ class Normalisation(keras.layers.Layer):  # type: ignore[misc]
 
 
 def build(axes: int) -> Any:
-    """The student: from pixels to (features (n, 7, 7, dims), the same projected to the teacher's axes)."""
+    """Build the student: from pixels to features (n, 7, 7, dims) and their projection to the teacher's axes."""
     trunk = network.trunk(lambda x, name: Normalisation(name=f"{name}_norm")(x))
     projected = keras.layers.Conv2D(axes, 1, name="projection")(trunk.output)
     return keras.Model(trunk.input, [trunk.output, projected], name="student")
 
 
 def pooled(maps: Any) -> Any:
-    """The directions of maps' averages over all positions: from (n, 7, 7, d) to float32 (n, d) of length 1."""
+    """Averages of maps over all positions, scaled to length 1: from (n, 7, 7, d) to float32 (n, d)."""
     return tf.math.l2_normalize(tf.reduce_mean(tf.cast(maps, tf.float32), (1, 2)), 1)
 
 
 def losses(
     features: Any, projected: Any, target: Any, seen: tuple[Any, Any], sharpness: Any, *, temperature: float
 ) -> tuple[Any, Any, Any]:
-    """How far the student is from the teacher, in three ways.
+    """Distances between student and teacher, in three ways.
 
     Parameters
     ----------
@@ -74,18 +74,18 @@ def losses(
     target
         The teacher's maps (n, 7, 7, axes).
     seen
-        What student (m, dims) and teacher (m, axes) said, pooled, of the m views before these.
+        Pooled features of the m views before these, by student (m, dims) and teacher (m, axes).
     sharpness
-        Scalar, learnt: what the student's cosines are multiplied by before they are compared.
+        Learnt scalar that multiplies the student's cosines before they are compared.
     temperature
-        What the teacher's cosines are divided by: the smaller, the more the nearest neighbours count.
+        Divisor of the teacher's cosines: the smaller it is, the more the nearest neighbours count.
 
     Returns
     -------
     direction, map, relation
         Scalars. 1 - cosine of the pooled vectors; squared error of the maps relative to the teacher's own power;
-        divergence between both sides' neighbourhoods within the batch and the views before it, measured on the
-        embedding that ships (distributions over a queue as in "SEED: Self-supervised Distillation for Visual
+        divergence between both sides' neighbourhoods in the batch and the views before it, measured on the
+        final embedding (distributions over a queue as in "SEED: Self-supervised Distillation for Visual
         Representation", Fang et al. 2021; there the student is compared with the teacher's vectors, here with its own,
         as in "Similarity-Preserving Knowledge Distillation", Tung and Mori 2019).
     """
@@ -95,7 +95,7 @@ def losses(
     map_error = tf.reduce_mean(tf.square(projected - target)) / tf.reduce_mean(tf.square(target))
 
     embedding = pooled(features)
-    # A picture's similarity to itself says nothing: it is taken out of both distributions.
+    # A picture's similarity to itself says nothing, so both distributions leave it out.
     itself = tf.pad(1e4 * tf.eye(tf.shape(target)[0]), [[0, 0], [0, tf.shape(seen[0])[0]]])
     ours, theirs = tf.concat([embedding, seen[0]], 0), tf.concat([wanted, seen[1]], 0)
     teacher = tf.nn.softmax(tf.matmul(wanted, theirs, transpose_b=True) / temperature - itself)
@@ -106,7 +106,7 @@ def losses(
 
 
 def convolutions(student: Any) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Kernel and bias of every convolution that ships, the normalisation folded in."""
+    """Kernel and bias of every convolution of the trunk, with the normalisation folded in."""
     folded = {}
     for layer in student.layers:
         if isinstance(layer, Normalisation):

@@ -1,8 +1,8 @@
-"""What the teacher says about every view, computed once and stored.
+"""The teacher's features of every view, computed once and stored.
 
-The teacher is an ImageNet network. Its last feature map is projected onto the principal axes of its own pooled
-features, centred: in that space the cosine ranks better than in the raw features, and 128 numbers per position are
-enough. The pooled feature is the mean of the map, so that the map is all that needs storing.
+The teacher is an ImageNet network. Its last feature map is centred and projected onto the principal axes of its own
+pooled features: in that space the cosine ranks better than in the raw features, and 128 numbers per position are
+enough. The pooled feature is the mean of the map, so only the map is stored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRID = 7
 AXES = 128
 BATCH = 64
 FITTED_ON = 4096
-"""So many photos, spread evenly, set the principal axes."""
+"""Number of photos, spread evenly, that set the principal axes."""
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def fingerprint(path: Path) -> str:
 def load(weights: Path) -> Forward:
     """MobileNetV2's last map, from uint8 (n, 224, 224, 3) to float32 (n, 7, 7, 1280).
 
-    Runs on OpenVINO where that is installed (several times faster on a CPU), else on TensorFlow.
+    Runs on OpenVINO where that is installed (several times faster on a CPU), otherwise on TensorFlow.
     """
     import keras  # noqa: PLC0415
 
@@ -90,14 +90,14 @@ def _openvino(network: Any) -> Forward:
 
 
 class Answers:
-    """The teacher's projected maps, one file per view, computed when first asked for.
+    """The teacher's projected maps, one file per view, each computed when it is first needed.
 
     Parameters
     ----------
-    photos : what the teacher looks at.
+    photos : the photos.
     weights : the teacher's weights.
-    folder : where the answers are stored; a file that is there is trusted, one half written does not count.
-    seed : of the views.
+    folder : where the maps are stored. A file that exists is complete: each is renamed when it is.
+    seed : seed of the views.
     """
 
     def __init__(self, photos: Photos, weights: Path, folder: Path, seed: int) -> None:
@@ -109,7 +109,7 @@ class Answers:
         self._forward: Forward | None = None
 
     def maps(self, view: int) -> NDArray[np.float16]:
-        """The answers for one view of every photo: float16 (n, 7, 7, 128), mapped from disk."""
+        """Maps of one view of every photo: float16 (n, 7, 7, 128), mapped from disk."""
         path = self._folder / f"view-{view:03d}.npy"
         if not path.exists():
             mean, axes = self._space()
@@ -131,7 +131,7 @@ class Answers:
             training = np.flatnonzero(~self._photos.held_out)
             rows = training[:: max(1, len(training) // FITTED_ON)]
             if len(rows) < AXES:
-                raise ValueError(f"{len(rows)} photos cannot set {AXES} principal axes: bring more")
+                raise ValueError(f"{len(rows)} photos cannot set {AXES} principal axes: add more photos")
             pooled = np.concatenate([maps.mean(axis=(1, 2)) for _, maps in self._run(rows, 0)])
             mean = pooled.mean(axis=0)
             _, values, axes = np.linalg.svd(pooled - mean, full_matrices=False)

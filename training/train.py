@@ -1,10 +1,10 @@
-"""Train the small network that ships, on unlabelled photos, as a student of an ImageNet network.
+"""Train the small network of the package on unlabelled photos, as a student of an ImageNet network.
 
     python -m training.train PHOTOS --teacher mobilenetv2.weights.h5 --out DIR
 
-No labels are used: the student learns to say about a picture what the teacher says ("Distilling the Knowledge in a
-Neural Network", Hinton et al. 2015; same view for both, after "Knowledge distillation: A good teacher is patient and
-consistent", Beyer et al. 2022). A run that was killed goes on from its last epoch when it is started again.
+The student learns without labels, by imitating the teacher's features of a picture ("Distilling the Knowledge in a
+Neural Network", Hinton et al. 2015). Both see the same view of it ("Knowledge distillation: A good teacher is patient
+and consistent", Beyer et al. 2022). The same command resumes a run that was killed, after its last epoch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.float16]]
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that determines a run, besides photos and teacher."""
+    """Everything that determines a run, apart from photos and teacher."""
 
     epochs: int = 80
     views: int = 32
@@ -52,22 +52,22 @@ class Settings:
     seed: int = 0
     bfloat16: bool = True
     start: str = ""
-    """SHA-256 of the checkpoint whose student this run goes on from; empty for random weights."""
+    """SHA-256 of the checkpoint whose student this run continues; empty for random weights."""
 
 
 class Training:
-    """One run: the student, its optimiser, and where they stand.
+    """One run: the student, its optimiser, and their state.
 
     Parameters
     ----------
     photos, answers
-        What is looked at, and what the teacher says about it.
+        The photos, and the teacher's features of them.
     settings
-        Of the run.
+        Settings of the run.
     folder
-        For checkpoints and results.
+        Folder for checkpoints and results.
     start
-        Checkpoint of another run whose student this one goes on from.
+        Checkpoint of another run whose student this one continues.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Training:
         trained = [*self.student.trainable_variables, self._sharpness]
         if start:
             self._load(start, [*self.student.variables, self._sharpness])
-        # What both said of the last views. At first there are none: zeros are equally far from everything.
+        # Features of the last views, by both. At first there are none: zeros are equally far from everything.
         seen = [keras.Variable(np.zeros((settings.queue, size), np.float32)) for size in (network.DIMS, teacher.AXES)]
         total = settings.epochs * self._steps
         warm_up = min(settings.warm_up, total // 5)
@@ -140,7 +140,7 @@ class Training:
         log.info("epoch %d of %d: %s; %.0f pictures/s, %.0f min left", done, self._settings.epochs, facts, rate, left)
 
     def judge(self) -> dict[str, float]:
-        """Agreement with the teacher on the photos held out, whole pictures."""
+        """Agreement with the teacher on whole photos that were held out."""
         rows = np.flatnonzero(self._photos.held_out)
         found = []
         for start in range(0, len(rows), self._settings.batch):
@@ -173,7 +173,7 @@ class Training:
             target = np.stack([maps[v][r][:, ::-1] if f else maps[v][r] for r, v, f in what])
             return jitter(self._cut(what), np.random.default_rng(seeds[step])), target
 
-        # One step ahead, on a thread: cutting does not wait for the network, nor the network for the cutting.
+        # A thread works one step ahead: neither does cutting wait for the network, nor the network for cutting.
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(make, 0)
             for step in range(1, self._steps + 1):
@@ -199,7 +199,7 @@ class Training:
         with np.load(path) as stored:
             state = json.loads(str(stored["state"]))
             if state["run"] != self._identity():
-                raise ValueError(f"{path} is of another run: {state['run']}, not {self._identity()}")
+                raise ValueError(f"{path} belongs to another run: {state['run']}, not {self._identity()}")
         self._load(path, self._variables)
         self.curve = state["curve"]
         log.info("resumed after epoch %d", len(self.curve))
@@ -214,7 +214,7 @@ class Training:
 def train(
     photos_folder: Path, teacher_weights: Path, out: Path, settings: Settings, cache: Path, *, start: Path | None = None
 ) -> dict[str, Any]:
-    """Train, and write `weights.npz` and `record.json` to `out`; the record is returned."""
+    """Train, write ``weights.npz`` and ``record.json`` to ``out``, and return the record."""
     if start:
         settings = replace(settings, start=teacher.fingerprint(start))
     out.mkdir(parents=True, exist_ok=True)
@@ -257,11 +257,11 @@ def _parameters() -> int:
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
-    parser.add_argument("photos", type=Path, help="folder of photos; the folders within are not labels")
-    parser.add_argument("--teacher", type=Path, required=True, help="MobileNetV2's weights, without top")
-    parser.add_argument("--out", type=Path, required=True, help="for checkpoints, weights.npz and record.json")
-    parser.add_argument("--cache", type=Path, help="for the teacher's answers (default: within --out)")
-    parser.add_argument("--start", type=Path, help="checkpoint of another run, whose student this one goes on from")
+    parser.add_argument("photos", type=Path, help="folder of photos; its sub-folders are not labels")
+    parser.add_argument("--teacher", type=Path, required=True, help="weights of MobileNetV2 without its top")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, weights.npz and record.json")
+    parser.add_argument("--cache", type=Path, help="folder for the teacher's features (default: in --out)")
+    parser.add_argument("--start", type=Path, help="checkpoint of another run whose student this one continues")
     defaults = Settings()
     for name in ("epochs", "views", "batch", "queue", "warm_up", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))

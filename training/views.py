@@ -1,7 +1,7 @@
-"""Photos, and the crops of them that the teacher and the student both look at.
+"""Photos, and the crops of them that both the teacher and the student see.
 
-Every view is a function of (seed, photo, view number) alone: the teacher's answers can be computed once, stored, and
-matched later with a student's input that is cropped afresh.
+A view depends on (seed, photo, view number) alone, so the teacher's features can be computed once, stored, and matched
+later with the student's crop of the same view.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Pixels = NDArray[np.uint8]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 HELD_OUT_ONE_IN = 14
-"""One photo in so many is never trained on: it judges the student."""
+"""One photo in this many is held out of training, to judge the student."""
 
 MIN_AREA = 0.3
 """The smallest share of a photo that a crop keeps."""
 MIXED_FROM = 24
-"""Views from this number on are of two photos: pictures that nobody took keep a student from learning by heart."""
+"""Views from this number on mix two photos: pictures that nobody took keep a student from learning by heart."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Photos:
 
     @classmethod
     def read(cls, folder: Path, short_side: int = 144) -> Photos:
-        """Decode all photos below `folder`, larger ones reduced to `short_side`."""
+        """Decode all photos below ``folder``, and reduce larger ones to ``short_side``."""
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise FileNotFoundError(f"no photos in {folder}")
@@ -70,7 +70,7 @@ class Photos:
         total = hashlib.sha256()
         for name, (_, digest) in zip(names, decoded, strict=True):
             total.update(name.encode() + b"\0" + digest)
-        # By content, so that a photo stays on its side when others are added or renamed.
+        # By content, so that adding or renaming other photos does not move a photo to the other side.
         held_out = [int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0 for _, digest in decoded]
         return cls(names, [pixels for pixels, _ in decoded], total.hexdigest(), np.array(held_out))
 
@@ -99,8 +99,8 @@ def crop(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
 def look(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
     """A view as teacher and student see it: a crop, or from `MIXED_FROM` on two crops in one.
 
-    Half of the mixed views are blended (Zhang et al., "mixup", 2018), in the others a part of one picture lies on the
-    other (Yun et al., "CutMix", 2019). The second photo is always one that is trained on.
+    Half of the mixed views are blended (Zhang et al., "mixup", 2018); in the others, a part of one picture covers the
+    other (Yun et al., "CutMix", 2019). The second photo is never one that was held out.
     """
     picture = crop(photos, photo, view, size, seed)
     if view < MIXED_FROM:
@@ -118,7 +118,7 @@ def look(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
 
 
 def jitter(batch: Pixels, rng: np.random.Generator) -> Pixels:
-    """Vary brightness, contrast and colour a little: what the teacher's answer hardly depends on.
+    """Vary brightness, contrast and colour a little, on which the teacher's features hardly depend.
 
     Parameters
     ----------

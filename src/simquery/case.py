@@ -132,6 +132,8 @@ class Case:
         ------
         FolderError
             When a folder cannot be read.
+        MissingEvidenceError
+            When so much is missing that a disk may not be mounted; nothing is recorded as gone then.
         EmbedderError
             When the network cannot be built.
         ClusterError
@@ -147,7 +149,7 @@ class Case:
             with counted(chosen) as total:
                 indexer.index(chosen.of(scan_folders(chosen.folders)), lambda counts: progress(counts, total()))
         for folder in chosen.folders:
-            indexer.record_gone(folder, missing_is_true=options.get("missing_is_true", False))
+            indexer.record_gone(folder, missing_is_true=options.get("record_missing", False))
         return indexer.counts
 
     def watch(
@@ -177,14 +179,18 @@ class Case:
         ------
         FolderError
             When a folder cannot be read or watched, or goes away.
-        EmbedderError, ClusterError
+        MissingEvidenceError, EmbedderError, ClusterError
             As for `index`.
         """
         from simquery.indexer import LiveIndexing
 
-        missing_is_true = options.get("missing_is_true", False)
-        chosen = selection(folders, options)
-        return LiveIndexing(self._indexer(options), chosen, poll_seconds, progress, missing_is_true=missing_is_true)
+        return LiveIndexing(
+            self._indexer(options),
+            selection(folders, options),
+            poll_seconds,
+            progress,
+            missing_is_true=options.get("record_missing", False),
+        )
 
     def verify(
         self, *folders: PictureName, rehash: bool = False, progress: Callable[[int], None] = lambda _: None

@@ -43,10 +43,10 @@ class IndexOptions(TypedDict, total=False):
         Label each picture with the name of the folder that it lies in.
     thumbnails
         Store a small JPEG with each picture.
+    record_missing
+        Record missing files as gone, even if their disk may just not be mounted.
     large_minutes
         Time limit for hashing all files larger than 1 GiB together; default 10. They come last.
-    missing_is_true
-        Record missing files as gone even if the medium may not be mounted.
     """
 
     include: Sequence[str]
@@ -56,8 +56,8 @@ class IndexOptions(TypedDict, total=False):
     min_side: int
     label_folders: bool
     thumbnails: bool
+    record_missing: bool
     large_minutes: float
-    missing_is_true: bool
 
 
 class QueryOptions(TypedDict, total=False):

@@ -89,7 +89,7 @@ class FolderError(InputError):
 
 
 class MissingEvidenceError(InputError):
-    """So much of an evidence folder is missing that its medium may not be mounted."""
+    """So much of an evidence folder is missing that its disk may not be mounted."""
 
 
 class PictureError(InputError):

@@ -158,6 +158,20 @@ def test_verify_agrees_or_says_what_differs(case: str, evidence: Path) -> None:
     assert "simquery: 1 differences" in done.stderr
 
 
+def test_an_evidence_folder_that_is_empty_all_of_a_sudden_stops_the_command(
+    case: str, evidence: Path, tmp_path: Path
+) -> None:
+    simquery("index", evidence, "--case", case)
+    evidence.rename(tmp_path / "elsewhere")
+    evidence.mkdir()
+    for command in ("index", "watch"):
+        message = fails(3, command, evidence, "--case", case)
+        assert f"The folder '{evidence}' is empty, and the case knows 11 files in it" in message
+        assert "add --record-missing" in message
+    counts = json.loads(simquery("index", evidence, "--case", case, "--record-missing", "--json").stdout)
+    assert counts["gone"] == 11
+
+
 @pytest.mark.parametrize(
     ("command", "number", "code"),
     [("index", signal.SIGINT, 130), ("index", signal.SIGTERM, 130), ("watch", signal.SIGTERM, 0)],

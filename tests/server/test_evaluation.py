@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from elasticsearch import Elasticsearch
+from pydantic import SecretStr
 
+import simquery
+from simquery.cluster import connect
 from simquery.distances import DISTANCES
 from simquery.embedders import Embedder
 from simquery.evaluation.dataset import Dataset, read_dataset
@@ -17,7 +21,8 @@ from simquery.evaluation.measures import Found, parse_measures
 from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, judge_networks
 from simquery.evaluation.times import Timing, time_elasticsearch
 from simquery.indexer import Counts
-from simquery.mappings import template
+from simquery.kibana import roles
+from simquery.mappings import case_indices, template
 from simquery.query import Mode, Query, Searcher
 from simquery.settings import Settings
 from tests.server.conftest import MODEL
@@ -168,3 +173,111 @@ def test_distances_are_timed_in_a_scratch_index_that_is_gone_afterwards(
     assert len(timings) == 3 * len(DISTANCES)
     assert {(timing.engine, timing.stage, timing.count) for timing in timings} == {("elasticsearch", "distance", 60)}
     assert set(client.indices.get(index="simquery-*").body) == before
+
+
+class Watched(list[int]):
+    """Rows that call a function whenever one of them is asked for."""
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        super().__init__([0, 1])
+        self._look = look
+
+    def __getitem__(self, place: Any) -> Any:
+        self._look()
+        return super().__getitem__(place)
+
+
+def timed(client: Elasticsearch, dataset: Dataset, look: Callable[[], object] = lambda: None) -> list[Timing]:
+    vectors = np.random.default_rng(1).random((len(dataset.pictures), 16), dtype=np.float32)
+    distances = [DISTANCES["cosine"]]
+    return time_elasticsearch(client, "net", dataset, vectors, rows=Watched(look), distances=distances, runs=2)
+
+
+def test_the_scratch_index_never_looks_like_a_case(dataset: Dataset, client: Elasticsearch) -> None:
+    cases = [each["index"] for each in case_indices(client)]
+    seen = []
+
+    def look() -> None:
+        seen.append((set(client.indices.get(index="simquery-scratch-*").body), case_indices(client)))
+
+    timed(client, dataset, look)
+    assert all(len(scratch) == 1 and [each["index"] for each in now] == cases for scratch, now in seen)
+    assert seen
+
+
+def test_an_interrupted_timing_leaves_no_scratch_index(dataset: Dataset, client: Elasticsearch) -> None:
+    def interrupt() -> None:
+        assert client.indices.get(index="simquery-scratch-*").body
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        timed(client, dataset, interrupt)
+    assert not client.indices.get(index="simquery-scratch-*").body
+
+
+def test_the_indexers_key_is_enough_to_time_and_to_store(
+    dataset: Dataset, cluster: Settings, client: Elasticsearch, case: str, tmp_path: Path
+) -> None:
+    role = "simquery-indexer"
+    key = client.security.create_api_key(name="test-evaluation", role_descriptors={role: roles()[role]})
+    limited = cluster.model_copy(update={"username": None, "password": None, "api_key": SecretStr(key["encoded"])})
+    evaluation = evaluated(dataset, cluster, client, case, tmp_path)
+    query = {"term": {"run": evaluation.manifest["run"]}}
+    try:
+        with connect(limited) as indexer:
+            timings = timed(indexer, dataset)
+            assert len(timings) == 2
+            assert store(indexer, evaluation.results, timings, evaluation.manifest) > 2
+        assert not client.indices.get(index="simquery-scratch-*").body
+    finally:
+        client.security.invalidate_api_key(ids=[key["id"]])
+        client.delete_by_query(index="simquery-measures,simquery-timings", query=query, refresh=True)
+
+
+def test_single_values_of_several_references_are_stored_on_request_and_their_means_otherwise(
+    dataset: Dataset, cluster: Settings, client: Elasticsearch, case: str, tmp_path: Path
+) -> None:
+    settings = cluster.model_copy(update={"case": case, "cache": tmp_path / "cache"})
+    protocol = Protocol((MODEL,), ("cosine",), MEASURES, references=10, several=2, augment=False)
+    evaluation = judge_networks(dataset, protocol, settings)
+    run = {"term": {"run": evaluation.manifest["run"]}}
+    pair = [run, {"term": {"references": 2}}, {"term": {"combine": "sum"}}, {"term": {"measure": "nAUIRC"}}]
+    expected = evaluation.results.of(Condition(MODEL, "cosine", 2, "sum"), parse_measures(["nAUIRC"])[0])
+    plain, others = 10 * len(MEASURES) + 20, 3 * len(MEASURES)  # 20 points of the curve; 1 sum, 2 sum, 2 mean
+    try:
+        for singles, count in ((False, plain + others), (True, plain + 10 * others)):
+            assert store(client, evaluation.results, [], evaluation.manifest, singles=singles) == count
+            answer = client.search(
+                index="simquery-measures",
+                size=0,
+                query={"bool": {"filter": pair}},
+                aggs={"mean": {"avg": {"field": "value"}}},
+            )
+            assert answer["aggregations"]["mean"]["value"] == pytest.approx(np.nanmean(expected))
+            client.delete_by_query(index="simquery-measures", query=run, refresh=True)
+    finally:
+        client.delete_by_query(index="simquery-measures", query=run, refresh=True)
+
+
+def test_the_public_function_reports_and_stores(
+    dataset: Dataset, cluster: Settings, client: Elasticsearch, case: str, tmp_path: Path
+) -> None:
+    settings = cluster.model_copy(update={"case": case, "cache": tmp_path / "cache"})
+    outcome = simquery.evaluate(
+        tmp_path / "labels.csv",
+        settings=settings,
+        distances=["cosine", "l1"],
+        measures=["P@10", "AP"],
+        references=5,
+        several=1,
+        augment=False,
+        times=0,
+        out=tmp_path / "out",
+    )
+    query = {"term": {"run": outcome.manifest["run"]}}
+    try:
+        assert outcome.report == tmp_path / "out" / "report.html"
+        assert {each.condition.distance for each in outcome.summaries} == {"cosine", "manhattan"}
+        assert client.count(index="simquery-measures", query=query)["count"] == outcome.documents == 2 * (5 * 2 + 20)
+    finally:
+        client.delete_by_query(index="simquery-measures", query=query, refresh=True)

@@ -319,6 +319,7 @@ def test_the_commands_work_with_a_readers_key(
     settings = key_of("simquery-reader")
     assert settings.api_key is not None
     monkeypatch.setenv("SIMQUERY_URL", str(settings.url))
+    monkeypatch.setenv("SIMQUERY_CA_FILE", str(settings.ca_file))
     monkeypatch.setenv("SIMQUERY_API_KEY", settings.api_key.get_secret_value())
 
     def run(*arguments: object) -> Result:

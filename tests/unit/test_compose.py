@@ -1,20 +1,26 @@
 """What ``docker-compose.yml`` promises: pinned, confined, closed to the outside, evidence read-only."""
 
+import json
 import re
 import shutil
 import subprocess
+import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from simquery.mappings import files_index, images_index, marks_index, results_index
+
 ROOT = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "docker-compose.cluster.yml", "docker-compose.gpu.yml")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 CLUSTER = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONCE = {"certificates", "set-up", "dashboards"}
+GPU = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text("utf-8"))
+ONCE = {"certificates", "evidence", "set-up", "dashboards"}
 
 
 def has_compose() -> bool:
@@ -47,6 +53,7 @@ def test_every_service_is_confined_limited_and_not_root(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["user"].startswith("1000:")
+    assert service["dns"] == ["127.0.0.1"]
     assert "mem_limit" in service
     assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
     assert ("healthcheck" in service) == (name not in ONCE)
@@ -57,15 +64,25 @@ def test_elasticsearch_and_kibana_have_the_same_version() -> None:
     assert {SERVICES[name]["image"].rpartition(":")[2] for name in ("elasticsearch", "kibana")} == {"9.4.3"}
 
 
-def test_the_evidence_is_mounted_read_only_into_the_indexer_alone() -> None:
+def test_no_two_services_build_the_same_image_and_none_is_pulled() -> None:
+    services = [*SERVICES.values(), SERVICES["indexer"] | GPU["services"]["indexer"]]
+    built = [service["image"] for service in services if "build" in service]
+    ours = [service for service in services if service["image"].startswith("simquery:")]
+    assert len(built) == len(set(built))
+    assert {service["image"] for service in ours} == set(built)
+    # A public registry has no image of this name, or somebody else's.
+    assert {service["pull_policy"] for service in ours} == {"never"}
+
+
+def test_the_evidence_is_only_ever_mounted_read_only() -> None:
     binds = [
         (name, volume)
         for name, service in SERVICES.items()
         for volume in service["volumes"]
         if isinstance(volume, dict) and volume["type"] == "bind"
     ]
-    ((name, evidence),) = binds
-    assert (name, evidence["target"], evidence["read_only"]) == ("indexer", "/evidence", True)
+    assert {name for name, _ in binds} == {"evidence", "indexer", "analyst"}
+    assert {(volume["target"], volume["read_only"]) for _, volume in binds} == {("/evidence", True)}
 
 
 def test_secrets_are_mounted_only_where_they_are_needed() -> None:
@@ -74,10 +91,11 @@ def test_secrets_are_mounted_only_where_they_are_needed() -> None:
         for volume in service["volumes"]:
             if isinstance(volume, str):
                 mounted.setdefault(volume.split(":")[0], set()).add(name)
-    assert mounted["own"] == ONCE
+    assert mounted["own"] == {"certificates", "set-up", "dashboards"}
     assert mounted["elasticsearch-secrets"] == {"certificates", "elasticsearch"}
     assert mounted["kibana-secrets"] == {"certificates", "set-up", "kibana"}
     assert mounted["indexer-secrets"] == {"set-up", "indexer"}
+    assert mounted["analyst-secrets"] == {"set-up", "analyst"}
     assert set(mounted) <= set(COMPOSE["volumes"])
 
 
@@ -124,10 +142,37 @@ def test_every_variable_is_explained_in_the_example() -> None:
     assert used == explained
 
 
+def test_every_package_in_the_image_is_pinned_by_hash_or_version() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    assert re.search(r"^ARG PYTHON=\S+@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
+    pins = (ROOT / "docker" / "constraints.txt").read_text("utf-8").splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    pinned = {pin.partition("==")[0].lower().replace("_", "-") for pin in pins}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    asked_for = project["dependencies"] + project["optional-dependencies"]["cpu"]
+    assert {re.match(r"[\w-]+", name)[0] for name in asked_for} | {"setuptools", "wheel"} <= pinned  # type: ignore[index]
+
+
+def test_git_ignores_the_file_with_a_users_settings() -> None:
+    assert ".env" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+
+
 def test_the_image_has_everything_that_the_package_is_made_of() -> None:
-    copied = re.findall(r"^COPY (\S+) \1$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
-    pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
-    folders = set(re.findall(r'^"?simquery(?:\.\w+)?"? = "([\w/]+)"$', pyproject, re.MULTILINE))
-    assert {folder.split("/")[0] for folder in folders} <= set(copied)
-    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
-    assert {f"!{folder.split('/')[0]}" for folder in folders} <= set(ignored)
+    links = {path.name: path.resolve() for path in (ROOT / "src" / "simquery").iterdir() if path.is_symlink()}
+    folders = {"src", *(str(path.relative_to(ROOT)) for path in links.values())}
+    assert {"indexer", "pictures", "src"} <= folders
+    assert folders <= set(re.findall(r"^COPY (\S+) \1$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
+    assert {f"!{folder}" for folder in folders} <= set((ROOT / ".dockerignore").read_text("utf-8").splitlines())
+
+
+def test_the_documented_snapshot_holds_all_indices_of_a_case() -> None:
+    recipe = re.search(
+        r"_snapshot/lab/fraud-7 (\{.*?\})`", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.DOTALL
+    )
+    assert recipe is not None
+    patterns = json.loads(recipe[1])["indices"].split(",")
+    held = (files_index("fraud-7"), images_index("fraud-7", "mini"), results_index(), marks_index())
+    for index in held:
+        assert any(fnmatchcase(index, pattern) for pattern in patterns), index
+    # Evidence of another investigation must not travel along.
+    assert not any(fnmatchcase(files_index("fraud-70"), pattern) for pattern in patterns)

@@ -65,6 +65,18 @@ def test_errors_keep_their_kind(decoders: Decoders, tmp_path: Path) -> None:
     assert type(decoders.decode(tmp_path / "changed.png", room(), state=FileState(1, 1))) is UnreadError
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "heic", "avif", "jp2", "jxl", "tif"])
+def test_codecs_with_threads_of_their_own_work_in_the_sandbox(
+    decoders: Decoders, tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    decoded_formats()
+    large = Image.fromarray(pixels(9)).resize((2000, 1500), Image.Resampling.BICUBIC)
+    large.save(tmp_path / f"large.{suffix}")
+    fields, _ = decoded(decoders, tmp_path / f"large.{suffix}", thumbnail=True)
+    assert (fields["width"], fields["height"]) == (2000, 1500)
+    assert not caplog.records
+
+
 def test_a_name_that_is_not_utf8_is_decoded(decoders: Decoders, tmp_path: Path) -> None:
     path = save_picture(tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9\n\"'.png"))
     assert decoded(decoders, path)[0]["format"] == "PNG"
@@ -158,6 +170,7 @@ def test_the_current_folder_is_not_searched_for_modules(
     for name in ("numpy.py", "PIL.py", "json.py"):
         (tmp_path / name).write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])  # as `python -m simquery` there would have it
     assert decoded(decoders, save_picture(tmp_path / "a.png"))[0]["format"] == "PNG"
 
 
@@ -264,7 +277,23 @@ def test_decoding_imports_nothing_that_a_sandbox_would_refuse(tmp_path: Path) ->
     decoded_formats()
     exif = Image.Exif()
     exif[0x0112] = 6
-    for suffix in ("jpg", "png", "gif", "tif", "bmp", "webp", "heic", "avif", "jp2", "ico", "tga", "ppm", "sgi", "dds"):
+    for suffix in (
+        "jpg",
+        "png",
+        "gif",
+        "tif",
+        "bmp",
+        "webp",
+        "heic",
+        "avif",
+        "jp2",
+        "jxl",
+        "ico",
+        "tga",
+        "ppm",
+        "sgi",
+        "dds",
+    ):
         save_picture(tmp_path / f"a.{suffix}", exif=exif)
     Image.fromarray(pixels(1)).convert("P").save(tmp_path / "palette.png", transparency=3)
     Image.fromarray(pixels(1)).convert("CMYK").save(tmp_path / "print.jpg")

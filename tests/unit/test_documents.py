@@ -113,6 +113,11 @@ def test_the_index_of_the_documentation_lists_every_page() -> None:
     assert pages <= listed
 
 
+def test_the_page_on_benchmarks_lists_every_benchmark() -> None:
+    listed = set(re.findall(r"^\| `(\w+\.py)` \|", text(DOCS / "benchmarks.md"), re.MULTILINE))
+    assert listed == {path.name for path in (ROOT / "benchmarks").glob("*.py")}
+
+
 def test_the_page_of_settings_lists_every_setting_and_no_other() -> None:
     rows = re.findall(r"^\| (`[^|]+`) \|", text(DOCS / "settings.md"), re.MULTILINE)
     assert {setting for row in rows for setting in re.findall(r"`(\w+)`", row)} == set(Settings.model_fields)

@@ -4,11 +4,13 @@ import csv
 import json
 import os
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
 from PIL import Image
 
 from simquery.cli.main import cli, main
@@ -18,7 +20,7 @@ from simquery.errors import DatasetError, EmbedderError, SettingsError
 from simquery.evaluation import embeddings, figures
 from simquery.evaluation.dataset import read_dataset
 from simquery.evaluation.embeddings import VectorCache, embed_dataset
-from simquery.evaluation.figures import draw_figures
+from simquery.evaluation.figures import draw_figures, most_confused
 from simquery.evaluation.harness import Condition
 from simquery.evaluation.measures import parse_measures
 from simquery.evaluation.run import THESIS_DISTANCES, Evaluation, Protocol, judge_networks
@@ -193,10 +195,10 @@ def test_another_tools_run_may_name_paths_and_hold_a_part(classes: Path, tmp_pat
     ("line", "message"),
     [
         ("ash/0.png Q0 ash/1.png 1 0.5", "line 1: 5 fields instead of 6"),
-        ("ash/0.png Q0 elm/1.png 1 0.5 t", "line 1: 'elm/1.png' is no picture of the data set"),
-        ("ash/0.png Q0 ash/1.png first 0.5 t", "is no TREC run"),
-        ("a/0.png Q0 ash/1.png 1 0.5 t", "'a/0.png' is no picture"),
-        ("ash/0.png Q0 ash/1.png 1 1 t\nash/0.png Q0 ash/1.png 2 0 t", "line 2: .* is in this ranking already"),
+        ("ash/0.png Q0 elm/1.png 1 0.5 t", "line 1: 'elm/1.png' is not a picture of the data set"),
+        ("ash/0.png Q0 ash/1.png first 0.5 t", "is not a TREC run"),
+        ("a/0.png Q0 ash/1.png 1 0.5 t", "'a/0.png' is not a picture"),
+        ("ash/0.png Q0 ash/1.png 1 1 t\nash/0.png Q0 ash/1.png 2 0 t", "line 2: .* is already in this ranking"),
         ("", "holds no ranking"),
     ],
 )
@@ -432,6 +434,74 @@ def test_without_matplotlib_everything_but_the_figures_is_there(
 def test_a_run_of_one_combination_has_figures_as_well(classes: Path, settings: Settings) -> None:
     results = evaluated(classes, settings, distances=("cosine",), several=1, augment=False, references=1).results
     assert {"box-nAUIRC", "curve-colours"} <= {figure.name for figure in draw_figures(results, [])}
+
+
+@pytest.mark.usefixtures("settings")
+def test_names_that_look_like_formulas_or_markup_are_shown_as_they_are(classes: Path, tmp_path: Path) -> None:
+    """In figures (mathematics), in the page (HTML), in the terminal (Rich) and in spreadsheets."""
+    hostile = [r"$\frac{1$", "[b]", "<script>alert(1)", "=1+1"]
+    for label, name in zip(("ash", "birch", "cedar", "others"), hostile, strict=True):
+        (classes / label).rename(classes / name)
+    run_file = tmp_path / "tool.run"
+    run_file.write_text(r"=1+1/0.png Q0 =1+1/1.png 1 0.5 $\frac{1$[b]<i>")
+    ours = run(classes, "--times", 1, "--distance", "cosine", "--per-class", "--out", tmp_path / "ours").stdout
+    theirs = run(classes, "--from-run", run_file, "--measure", "P@2", "--out", tmp_path / "theirs").stdout
+    assert "[b]" in ours
+    assert r"$\frac{1$[b]<i>" in theirs
+    assert "<script>" not in (tmp_path / "ours" / "report.html").read_text()
+    assert r"$\frac{1$[b]&lt;i&gt;" in (tmp_path / "theirs" / "report.html").read_text()
+    assert (tmp_path / "ours" / "figures" / "confusion.svg").is_file()
+    with (tmp_path / "ours" / "values.csv").open(newline="") as file:
+        names = {row["class"] for row in csv.DictReader(file)}
+    assert names == {r"$\\frac{1$", "[b]", "<script>alert(1)", "'=1+1"}
+
+
+def test_labels_of_three_networks_with_six_distances_do_not_overlap(
+    classes: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ("inceptionresnetv2", "mobilenetv2-0.35", "mobilenetv2-0.35_block_3")
+    for number, model in enumerate(models):
+        own = LAB_NETWORK.replace('"colours"', f'"{model}"').replace('"c"', f'"{number}"')
+        (tmp_path / "lab" / f"lab_{number}.py").write_text(own)
+    lab = {model: f"lab_{number}:Colours" for number, model in enumerate(models)}
+    protocol = Protocol(models, distances=tuple(DISTANCES), references=6, measures=parse_measures(["nAUIRC", "P@5"]))
+    assert len(protocol.distances) == 6
+    results = judge_networks(read_dataset(classes), protocol, settings.model_copy(update={"embedders": lab})).results
+    timings = [Timing(model, name, "distance", "numpy", 0.1, 32) for model in models for name in protocol.distances] + [
+        Timing(model, None, "build", None, 1.0, 1) for model in models
+    ]
+    saved, overlaps = figures._saved, []
+
+    def look(figure: Figure, kind: str) -> bytes:
+        content = saved(figure, kind)
+        (axes,) = [each for each in figure.axes if each.get_label() != "<colorbar>"]
+        legend = axes.get_legend()
+        texts = [*axes.get_xticklabels(), axes.xaxis.label, *(legend.get_texts() if legend else ())]
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+        overlaps.extend((a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other))
+        return content
+
+    monkeypatch.setattr(figures, "_saved", look)
+    drawn = list(draw_figures(results, timings))
+    assert {"augmented-nAUIRC", "box-P@5", "scatter-nAUIRC", "several-sum-nAUIRC"} <= {each.name for each in drawn}
+    assert not overlaps
+
+
+def test_of_many_classes_the_most_confused_are_drawn_and_the_caption_says_so(
+    classes: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = evaluated(classes, settings, distances=("cosine",), several=1, augment=False).results
+    (whole,) = [each for each in draw_figures(results, []) if each.name == "confusion"]
+    assert "most confused" not in whole.caption
+    monkeypatch.setattr(figures, "_MOST_CLASSES", 2)
+    (part,) = [each for each in draw_figures(results, []) if each.name == "confusion"]
+    assert part.caption == f"{whole.caption}; the 2 most confused of 4 classes"
+
+
+def test_the_most_confused_classes_find_others_or_are_found_by_them() -> None:
+    shares = np.array([[1.0, 0, 0, 0], [0, 0.4, 0.6, 0], [0, 0, 1.0, 0], [np.nan] * 4])
+    assert most_confused(shares, 2) == [1, 2]
+    assert most_confused(shares, 60) == [0, 1, 2, 3]
 
 
 def test_a_shallow_layer_is_tried_beside_the_usual_cut(

@@ -147,13 +147,13 @@ def test_a_training_that_was_cut_off_goes_on_and_ends_where_it_would_have(
 
 def test_a_checkpoint_of_another_run_is_not_gone_on_with(school: School, tmp_path: Path) -> None:
     school.train(tmp_path, train.Settings(epochs=1, views=1, batch=16, bfloat16=False))
-    with pytest.raises(ValueError, match="of another run"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         school.train(tmp_path, train.Settings(epochs=2, views=1, batch=16, bfloat16=False))
 
 
 def test_a_handful_of_photos_is_too_few(school: School, tmp_path: Path) -> None:
     save_picture(tmp_path / "photos" / "1.png")
-    with pytest.raises(ValueError, match="bring more"):
+    with pytest.raises(ValueError, match="add more photos"):
         train.train(tmp_path / "photos", school.teacher, tmp_path / "out", train.Settings(), tmp_path / "cache")
 
 

@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,7 @@ def test_a_picture_of_which_nothing_is_left_is_an_error_with_a_reason(tmp_path: 
         ("a.heic", "HEIF", {"quality": 95}),
         ("a.avif", "AVIF", {"quality": 95}),
         ("a.jp2", "JPEG2000", {}),
+        ("a.jxl", "JXL", {"quality": 95}),
         ("a.webp", "WEBP", {"lossless": True}),
         ("a.ico", "ICO", {"sizes": [(64, 48)]}),
         ("a.tif", "TIFF", {"compression": "tiff_lzw"}),
@@ -271,6 +273,20 @@ def test_metadata_that_cannot_be_used_is_dropped_and_not_the_picture(
     np.testing.assert_array_equal(values, pixels(1))
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_png_is_decoded_whatever_its_text_is(tmp_path: Path, *, last: bool) -> None:
+    """A comment of 100 million characters before the pixels, or after them; Pillow reads no more than a million."""
+    content = save_picture(tmp_path / "odd.png", 1).read_bytes()
+    chunk = b"zTXtComment\0\0" + zlib.compress(b"a" * 100_000_000)
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    place = len(content) - 12 if last else 33
+    (tmp_path / "odd.png").write_bytes(content[:place] + chunk + content[place:])
+    facts, values = decoded(tmp_path / "odd.png")
+    reason = "Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK"
+    assert facts == PictureFacts("PNG", 64, 48, dropped=(f"PNG chunk: {reason}",))
+    np.testing.assert_array_equal(values, pixels(1))
+
+
 def test_a_picture_whose_plug_in_closes_the_file_is_decoded(tmp_path: Path) -> None:
     whole = pixels(1).tobytes()
     header = struct.pack("<4siiiiiiii", b"FTEX", 1, 64, 48, 1, 1, 1, 32, len(whole))
@@ -282,7 +298,7 @@ def test_a_picture_whose_plug_in_closes_the_file_is_decoded(tmp_path: Path) -> N
     np.testing.assert_array_equal(values, pixels(1))
 
 
-SUFFIXES = ("jpg", "png", "gif", "tif", "bmp", "webp", "heic", "avif", "jp2", "ico", "tga")
+SUFFIXES = ("jpg", "png", "gif", "tif", "bmp", "webp", "heic", "avif", "jp2", "jxl", "ico", "tga")
 
 
 def picture_or_reason(path: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from simquery.errors import PictureError
-from simquery.pictures.thumbnails import THUMBNAIL_BYTES, blurred, read_thumbnail, thumbnail
+from simquery.pictures.thumbnails import THUMBNAIL_BYTES, blurred, read_small, read_thumbnail, thumbnail
 from tests.conftest import save_picture
 
 
@@ -31,6 +31,13 @@ def test_a_file_keeps_its_shape(tmp_path: Path) -> None:
     small = decoded(read_thumbnail(tmp_path / "wide.png"))
     assert small.size == (192, 96)
     assert np.allclose(small.getpixel((50, 50)), (10, 200, 30), atol=4)
+
+
+def test_a_file_is_decoded_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidence may be hostile whenever it is read, long after indexing, too."""
+    path = save_picture(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", None)
+    assert read_small(path, 64).size == (64, 48)
 
 
 def test_a_blurred_one_has_lost_its_details(tmp_path: Path) -> None:

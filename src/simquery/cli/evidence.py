@@ -54,9 +54,8 @@ def _evidence_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--record-missing",
-                "missing_is_true",
                 is_flag=True,
-                help="Record missing files as gone even if the medium may not be mounted.",
+                help="Record missing files as gone, even if their disk may just not be mounted.",
             ),
             precision_option,
         )

@@ -1,27 +1,28 @@
 """Whether the node is ready: its own answer, and the wait for it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from elasticsearch import AuthenticationException, AuthorizationException, Elasticsearch
+from elasticsearch import ApiError, AuthenticationException, AuthorizationException, Elasticsearch
 
-from simquery.cluster import FOREIGN_ERRORS
+from simquery.cluster import FOREIGN_ERRORS, explain
 from simquery.errors import NodeError
 from simquery.node.process import last_words
 
-__all__ = ["Engine", "PasswordRefusedError", "ask", "is_settled", "node_client", "wait_until_settled"]
+__all__ = ["Engine", "PasswordRefusedError", "ask", "is_settled", "node_client", "pauses", "wait_until_ready"]
 
 SECONDS_FOR_ANSWER = 10.0
 SECONDS_TO_START = 180.0
 SECONDS_OF_REFUSAL = 20.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 2.0
-"""Between two looks, in seconds. Asking Docker costs processor time, so the pauses grow."""
+"""Seconds between two looks at a server that does not answer."""
 
 REQUEST_TIMEOUT = 408
-"""The status of an answer that comes without the health that was waited for."""
+"""Status of the answer when the health that was asked for did not come in time."""
+UNAVAILABLE = 503
 
 
 class PasswordRefusedError(NodeError):
@@ -107,8 +108,16 @@ def is_settled(health: Mapping[str, Any]) -> bool:
     return health.get("status") == "yellow" and all(health.get(name, 1) == 0 for name in waiting)
 
 
-def wait_until_settled(client: Elasticsearch, engine: Engine, see_also: str) -> str:
-    """Wait until the node is ready.
+def pauses() -> Iterator[float]:
+    """Seconds to pause between looks: they grow, because each look at Docker costs processor time."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(1.3 * pause, LONGEST_PAUSE)
+
+
+def wait_until_ready(client: Elasticsearch, engine: Engine, prepare: Callable[[], None], see_also: str) -> str:
+    """Wait until the node is ready for work.
 
     Parameters
     ----------
@@ -116,13 +125,16 @@ def wait_until_settled(client: Elasticsearch, engine: Engine, see_also: str) -> 
         A connection to the node.
     engine
         What keeps the server alive.
+    prepare
+        Called once the health is settled, to make what the work needs. It is called again when the node cannot do it
+        yet: the index with users and keys may become available a little later than the rest.
     see_also
         A sentence for the error message: where to read more.
 
     Returns
     -------
     str
-        Its health: ``green`` or ``yellow``.
+        The node's health: ``green`` or ``yellow``.
 
     Raises
     ------
@@ -132,23 +144,29 @@ def wait_until_settled(client: Elasticsearch, engine: Engine, see_also: str) -> 
     started = time.monotonic()
     health: Mapping[str, Any] | None = None
     refused_since: float | None = None
-    pause = FIRST_PAUSE
+    pause = pauses()
     while time.monotonic() - started < SECONDS_TO_START:
+        answered = False
         try:
             health = ask(client)
+            answered = health is not None
+            if health is not None and is_settled(health):
+                prepare()
+                engine.detach()
+                return str(health["status"])
         except PasswordRefusedError:
             # The node refuses everybody until it has opened the index with the users.
             refused_since = refused_since or time.monotonic()
             if time.monotonic() - refused_since > SECONDS_OF_REFUSAL:
                 raise
-            health = None
-        if health is not None and is_settled(health):
-            engine.detach()
-            return str(health["status"])
-        if health is None:
+        except FOREIGN_ERRORS as error:
+            if isinstance(error, ApiError) and error.status_code != UNAVAILABLE:
+                raise NodeError(f"{explain(error, 'The local node')} {see_also}") from error
+            answered = False
+        if not answered:
             if engine.failed():
-                raise NodeError(f"Elasticsearch did not start:\n{last_words(engine.output())}\n{see_also}")
-            time.sleep(pause)
-            pause = min(1.3 * pause, LONGEST_PAUSE)
+                words = last_words(engine.output()) or "It ended without an error message; was it killed?"
+                raise NodeError(f"Elasticsearch did not start:\n{words}\n{see_also}")
+            time.sleep(next(pause))
     state = "did not answer" if health is None else f"was still {health.get('status')}"
     raise NodeError(f"Elasticsearch {state} after {SECONDS_TO_START:.0f} s. {see_also}")

@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import AnyHttpUrl, SecretStr
 
-from simquery.cluster import FOREIGN_ERRORS, explain
 from simquery.errors import ClusterUnreachableError, NodeError
 from simquery.node.account import Account, server_account
 from simquery.node.api_key import ensure_api_key
@@ -22,7 +21,7 @@ from simquery.node.certificate import ensure_certificate
 from simquery.node.distribution import Distribution
 from simquery.node.docker import DockerEngine
 from simquery.node.files import require_space, write_atomically
-from simquery.node.health import Engine, node_client, wait_until_settled
+from simquery.node.health import Engine, node_client, wait_until_ready
 from simquery.node.java import Jdk, find_jdk
 from simquery.node.layout import Launch, Layout, Record
 from simquery.node.port import choose_port
@@ -148,14 +147,8 @@ class LocalNode:
         layout = self._layout
         see_also = f"More is in '{layout.console}' and '{layout.log}'."
         with node_client(url, layout.certificate, USERNAME, self._password().get_secret_value()) as administrator:
-            health = wait_until_settled(administrator, engine, see_also)
-            try:
-                ensure_api_key(administrator, layout.api_key)
-            except FOREIGN_ERRORS as error:
-                raise NodeError(
-                    f"The node is up, but no API key can be made: {explain(error, url)} {see_also}"
-                ) from error
-        return health
+            prepare = partial(ensure_api_key, administrator, layout.api_key)
+            return wait_until_ready(administrator, engine, prepare, see_also)
 
     def down(self) -> bool:
         """Stop the node.

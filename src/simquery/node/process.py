@@ -22,7 +22,7 @@ SECONDS_TO_STOP = 60.0
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_FOR_TOOL = 120.0
 
-TELLING = re.compile(r"ERROR|FATAL|Exception|Caused by|[Ff]atal|[Ee]rror[:=].|insufficient memory")
+TELLING = re.compile(r"ERROR|FATAL|Exception|Caused by|died|[Ff]atal|[Ee]rror[:=].|insufficient memory")
 
 
 def marker(home: Path) -> str:
@@ -144,6 +144,7 @@ class ProcessEngine:
         if self._launcher is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._launcher.wait(SECONDS_TO_STOP)
+            self._launcher = None
 
     def stop(self) -> None:
         """Stop the server, and the launcher if it has not ended yet; after a minute, kill them.
@@ -157,9 +158,9 @@ class ProcessEngine:
         if pid is not None:
             self._end(pid)
         if self._launcher is not None:
-            if self._launcher.poll() is None:  # kill its whole session: the server in it may have no pid file yet
-                with suppress(ProcessLookupError):
-                    os.killpg(self._launcher.pid, signal.SIGKILL)
+            # Its whole process group: the server in it may have no pid file yet, and outlives a killed launcher.
+            with suppress(ProcessLookupError):
+                os.killpg(self._launcher.pid, signal.SIGKILL)
             self._launcher.wait()
         self._layout.pid.unlink(missing_ok=True)
 

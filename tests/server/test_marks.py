@@ -129,9 +129,9 @@ def test_the_command_marks_ranges_and_lists_what_was_said(query: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["1"], "--as what they are marked"),
-        (["--as", "relevant"], "Name the ranks"),
-        (["--note", "why"], "--note says why hits are marked"),
+        (["1"], "give their ranks and --as"),
+        (["--as", "relevant"], "give their ranks and --as"),
+        (["--note", "why"], "--note only works with ranks and --as"),
         (["0", "--as", "review"], "'0' is no rank"),
         (["5-3", "--as", "review"], "'5-3' is no rank"),
     ],

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from elastic_transport import ObjectApiResponse
@@ -17,6 +18,8 @@ from simquery.cluster import connect, explain
 from simquery.distances import DISTANCES
 from simquery.embedders import Embedder
 from simquery.errors import AuthenticationError, ClusterError
+from simquery.evaluation.dataset import read_dataset
+from simquery.evaluation.times import time_elasticsearch
 from simquery.indexer import Counts, Indexer, Verifier, check_folder, scan
 from simquery.kibana import roles
 from simquery.mappings import (
@@ -287,15 +290,19 @@ def test_marks_that_the_server_would_not_stamp_are_refused(
     client.delete_by_query(index=f"{results_index()},{marks_index()}", query={"term": {"case": case}}, refresh=True)
 
 
-def test_the_indexers_key_may_delete_its_scratch_index_and_no_other(as_role: Connect, case: str) -> None:
-    key = as_role("simquery-indexer")
-    scratch = f"simquery-scratch-{case}"
-    key.indices.create(index=scratch, mappings={"properties": {"a": {"type": "long"}}})
-    key.bulk(index=scratch, operations=[{"index": {}}, {"a": 1}])
-    key.indices.forcemerge(index=scratch)
-    key.indices.refresh(index=scratch)
-    assert key.count(index=scratch)["count"] == 1
-    key.indices.delete(index=scratch)
+def test_the_indexers_key_times_queries_and_leaves_no_index_behind(
+    as_role: Connect, client: Elasticsearch, tmp_path: Path
+) -> None:
+    for seed in range(4):
+        save_picture(tmp_path / "classes" / "ab"[seed % 2] / f"{seed}.png", seed)
+    dataset = read_dataset(tmp_path / "classes", ())
+    vectors = np.random.default_rng(1).random((4, 16), dtype=np.float32)
+    before = set(client.indices.get(index="simquery-*").body)
+    timings = time_elasticsearch(
+        as_role("simquery-indexer"), "net", dataset, vectors, rows=[0], distances=[DISTANCES["cosine"]], runs=1
+    )
+    assert [timing.count for timing in timings] == [4]
+    assert set(client.indices.get(index="simquery-*").body) == before
 
 
 def test_a_reader_verifies(

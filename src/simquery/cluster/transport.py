@@ -81,11 +81,10 @@ class PunctualNode(Urllib3HttpNode):
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        secure = config.scheme == "https"
-        self.pool.ConnectionCls = _PunctualHTTPSConnection if secure else _PunctualHTTPConnection
+        self.pool.ConnectionCls = _PunctualTlsConnection if config.scheme == "https" else _PunctualConnection
 
 
-class _Punctual(urllib3.connection.HTTPConnection):
+class _PunctualConnection(urllib3.connection.HTTPConnection):
     def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
         late = threading.Event()
         connected = self.sock
@@ -113,9 +112,5 @@ class _Punctual(urllib3.connection.HTTPConnection):
         return answer
 
 
-class _PunctualHTTPConnection(_Punctual):
-    pass
-
-
-class _PunctualHTTPSConnection(_Punctual, urllib3.connection.HTTPSConnection):
+class _PunctualTlsConnection(_PunctualConnection, urllib3.connection.HTTPSConnection):
     pass

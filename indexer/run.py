@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _AHEAD = 2
 _LARGE_AT_ONCE = 4
-_FAREWELL_SECONDS = 3.0
+_FAREWELL_SECONDS = 2.0
 """How long a run that fails waits for its threads; it leaves those behind that hang."""
 
 _LOOK_SECONDS = 0.1

@@ -18,6 +18,7 @@ from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from simquery.errors import PictureError, SimqueryError
 from simquery.paths import display_path
@@ -59,6 +60,7 @@ class Decoders:
             self._idle.put(None)
         self._running: set[_Process] = set()
         self._awaited: dict[threading.Thread, _Process] = {}
+        self._abandoned: WeakSet[threading.Thread] = WeakSet()
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
 
     def decode(
@@ -87,6 +89,8 @@ class Decoders:
         ------
         SimqueryError
             When no decoder process can be started.
+        InterruptedError
+            When `abandon` was called for this thread.
         """
         with ExitStack() as stack:
             try:
@@ -102,6 +106,9 @@ class Decoders:
         self, path: Path, file: BufferedReader, into: Sequence[Pixels], *, thumbnail: bool
     ) -> dict[str, Any] | PictureError:
         process = self._idle.get()
+        if threading.current_thread() in self._abandoned:
+            self._idle.put(process)
+            raise InterruptedError
         try:
             if process is None:
                 process = _Process(self._lock.fileno())
@@ -121,8 +128,12 @@ class Decoders:
             self._idle.put(process)
 
     def abandon(self, threads: Iterable[threading.Thread]) -> None:
-        """Kill the processes that these threads wait for: a run can end while a network share gives no answer."""
+        """Kill the processes that these threads wait for, and start none for them any more.
+
+        So a run can end while a network share gives no answer.
+        """
         for thread in threads:
+            self._abandoned.add(thread)
             process = self._awaited.get(thread)
             if process is not None:
                 process.abandon()

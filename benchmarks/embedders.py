@@ -4,6 +4,7 @@
 
 Every picture is the reference once; all others are ranked by cosine, and those of the same folder are relevant. Speed
 is that of the embedding alone: in one process, all contenders embed the same prepared batches in turn in every round.
+Pictures per second of processor time (of all processors together) also compare networks on a machine that is busy.
 """
 
 import argparse
@@ -20,6 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from simquery.embedders import build_embedder
+from simquery.embedders.cpu import is_installed
+from simquery.settings import Settings
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -49,6 +54,7 @@ class Result:
     precision_at_10: float
     auirc: float
     pictures_per_second: float
+    pictures_per_processor_second: float
 
 
 def read(folder: Path) -> tuple[list[Path], NDArray[np.intp]]:
@@ -125,10 +131,15 @@ def contenders(folder: Path) -> list[Contender]:
         model = build(weights=str(folder / file), include_top=False, pooling="avg", input_shape=(224, 224, 3), **more)
         return keras_contender(name, model)
 
+    def accelerated() -> Contender:
+        settings = Settings(model="mobilenetv2", weights_dir=folder, inference="openvino")
+        return Contender("MobileNetV2, OpenVINO", 224, lambda batch: batch, build_embedder(settings).embed)
+
     keras.utils.set_random_seed(0)
     return [
         keras_contender("mini", archive.load(), rescale=False),
         pretrained("MobileNetV2", applications.MobileNetV2, "mobilenetv2.weights.h5"),
+        *([accelerated()] if is_installed() else []),
         pretrained("MobileNetV2-0.35", applications.MobileNetV2, "mobilenetv2-0.35.weights.h5", alpha=0.35),
         pretrained("MobileNet", applications.MobileNet, "mobilenet.weights.h5"),
         keras_contender("mini, untrained", network.build(), rescale=False),
@@ -136,8 +147,13 @@ def contenders(folder: Path) -> list[Contender]:
     ]
 
 
-def speeds(all_contenders: list[Contender], paths: list[Path], batch: int, rounds: int) -> dict[str, float]:
-    """Return pictures per second: the median over rounds in which every contender embeds the same pictures once."""
+def speeds(
+    all_contenders: list[Contender], paths: list[Path], batch: int, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Return pictures per second, and per second of processor time: the medians over rounds.
+
+    In each round every contender embeds the same pictures once.
+    """
     prepared = {}
     for contender in all_contenders:
         values = pixels(paths[: 2 * batch], contender.size)
@@ -145,15 +161,18 @@ def speeds(all_contenders: list[Contender], paths: list[Path], batch: int, round
             contender.prepare(values[start : start + batch]) for start in range(0, len(values), batch)
         ]
         contender.run(prepared[contender.name][0])  # warms up: compiles, chooses kernels
-    taken: dict[str, list[float]] = {contender.name: [] for contender in all_contenders}
+    taken: dict[str, list[tuple[float, float]]] = {contender.name: [] for contender in all_contenders}
     for _ in range(rounds):
         for contender in all_contenders:
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             for part in prepared[contender.name]:
                 contender.run(part)
-            taken[contender.name].append(time.perf_counter() - began)
+            taken[contender.name].append((time.perf_counter() - began, time.process_time() - worked))
     n = len(paths[: 2 * batch])
-    return {name: n / statistics.median(seconds) for name, seconds in taken.items()}
+    return {
+        name: (n / statistics.median(clock for clock, _ in seconds), n / statistics.median(work for _, work in seconds))
+        for name, seconds in taken.items()
+    }
 
 
 def main() -> None:
@@ -171,19 +190,19 @@ def main() -> None:
     compared = contenders(given.weights)
     speed = speeds(compared, paths, given.batch, given.rounds)
     results = []
-    print(f"{'':18} {'input':>5} {'dims':>5} {'mAP':>6} {'P@10':>6} {'AUIRC':>6} {'pictures/s':>11}")
+    print(f"{'':22} {'input':>5} {'dims':>5} {'mAP':>6} {'P@10':>6} {'AUIRC':>6} {'pictures/s':>11} {'per CPU s':>10}")
     for contender in compared:
         values = pixels(paths, contender.size)
         starts = range(0, len(values), given.batch)
         parts = [contender.run(contender.prepare(values[start : start + given.batch])) for start in starts]
         vectors = np.concatenate(parts)
         row = Result(
-            contender.name, contender.size, vectors.shape[1], *measures(vectors, labels), speed[contender.name]
+            contender.name, contender.size, vectors.shape[1], *measures(vectors, labels), *speed[contender.name]
         )
         results.append(row)
         print(
-            f"{row.name:18} {row.size:5} {row.dims:5} {row.mean_average_precision:6.3f} {row.precision_at_10:6.3f} "
-            f"{row.auirc:6.4f} {row.pictures_per_second:11.0f}",
+            f"{row.name:22} {row.size:5} {row.dims:5} {row.mean_average_precision:6.3f} {row.precision_at_10:6.3f} "
+            f"{row.auirc:6.4f} {row.pictures_per_second:11.0f} {row.pictures_per_processor_second:10.0f}",
             flush=True,
         )
     mini, reference = results[0], results[1]

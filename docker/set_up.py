@@ -34,6 +34,7 @@ from elastic_transport import TlsError
 from elasticsearch import ApiError, AuthenticationException, Elasticsearch, NotFoundError, TransportError
 
 from simquery.cluster import explain
+from simquery.errors import SimqueryError
 from simquery.kibana import roles
 from simquery.mappings import install_templates, open_index
 
@@ -278,4 +279,7 @@ def _write(path: Path, content: str, mode: int = 0o400) -> None:
 
 if __name__ == "__main__":
     os.umask(0o022)
-    {"certificates": certificates, "evidence": evidence, "cluster": cluster}[sys.argv[1]]()
+    try:
+        {"certificates": certificates, "evidence": evidence, "cluster": cluster}[sys.argv[1]]()
+    except SimqueryError as error:  # such as an index of another schema version
+        sys.exit(str(error))

@@ -62,7 +62,7 @@ class Inference:
     @classmethod
     def of(cls, embedder: Embedder) -> "Inference":
         """How an embedder computes its vectors."""
-        engine, _, precision = getattr(embedder, "inference", "own").partition(" ")
+        engine, _, precision = (getattr(embedder, "inference", None) or "own").partition(" ")
         if engine not in _ENGINES:
             return cls("own")
         device = "GPU" if engine == "tensorflow" and has_gpu() else "CPU"

@@ -11,14 +11,15 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from elasticsearch import Elasticsearch
-from elasticsearch.helpers import bulk
 
 from simquery.cluster.vectors import pack
+from simquery.cluster.waiting import Cluster
 from simquery.distances import Distance
 from simquery.embedders import Embedder, Features, build_embedder, check_model_name
 from simquery.errors import ClusterError, EmbedderError, PictureError
@@ -29,7 +30,7 @@ from simquery.paths import display_path
 from simquery.pictures.decoders import shared_decoders
 from simquery.query import Example
 from simquery.query.requests import exact_search
-from simquery.settings import Settings, load_settings
+from simquery.settings import Settings
 
 __all__ = [
     "PER_EXTRACTION",
@@ -46,6 +47,7 @@ PER_EXTRACTION = 10_000
 """Feature extraction times are stated for this many pictures, as in the thesis."""
 
 _BUILT_WITH = {"model", "weights_dir", "embedders", "inference", "precision"}
+_AT_ONCE = 500
 _SAMPLE = 128
 _BATCH = 32
 _HITS = 50
@@ -128,12 +130,7 @@ def time_network(settings: Settings, pictures: Sequence[LabelledPicture], runs: 
     """
     step = max(1, len(pictures) // _SAMPLE)
     files = [str(picture.file.absolute()) for picture in pictures[::step][:_SAMPLE]]
-    job = json.dumps(
-        {
-            "settings": settings.model_dump(mode="json", include=_BUILT_WITH),
-            "files": files,
-        }
-    )
+    job = json.dumps({"settings": settings.model_dump(mode="json", include=_BUILT_WITH), "files": files})
     for _ in range(runs):
         # -P: the current folder may be evidence, and must not be searched for modules.
         command = [sys.executable, "-P", "-m", "simquery.evaluation.times"]
@@ -214,7 +211,9 @@ def time_elasticsearch(
     timings = []
     try:
         client.indices.create(index=index, **body, wait_for_active_shards=1)
-        bulk(client, _documents(index, dataset, vectors))
+        documents = _documents(dataset, vectors)
+        while group := list(islice(documents, _AT_ONCE)):
+            Cluster(client).bulk(index, group)
         client.indices.forcemerge(index=index, max_num_segments=1)
         client.indices.refresh(index=index)
         for distance in distances:
@@ -236,25 +235,24 @@ def _repeated(rows: Sequence[int], runs: int) -> list[int]:
     return [rows[run % len(rows)] for run in range(runs)]
 
 
-def _documents(index: str, dataset: Dataset, vectors: Features) -> Iterator[dict[str, object]]:
+def _documents(dataset: Dataset, vectors: Features) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for picture, vector in zip(dataset.pictures, vectors, strict=True):
         exact = vector.astype(np.float64)
-        yield {
-            "_index": index,
-            "_id": picture.sha256,
+        document = {
             "sha256": picture.sha256,
             "paths": list(picture.paths),
             "embedding": pack(vector),
             "norm": float(np.linalg.norm(exact)),
             "sum": float(exact.sum()),
         }
+        yield {"index": {"_id": picture.sha256}}, document
 
 
 def _in_fresh_process() -> None:
     from simquery.embedders.backend import load_tensorflow  # noqa: PLC0415
 
     job = json.load(sys.stdin)
-    settings = load_settings(**job["settings"])
+    settings = Settings.model_validate(job["settings"])
     check_model_name(settings.model, settings)
     load_tensorflow()
     import keras  # noqa: F401, PLC0415  (all networks load it: not part of the time)

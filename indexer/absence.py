@@ -38,7 +38,7 @@ class Absence:
     ledger
         The ledger of the case.
     case
-        The case; its ledger remembers the filesystems of its evidence folders.
+        The case; it remembers the filesystems of its evidence folders.
     """
 
     def __init__(self, cluster: Cluster, ledger: Ledger, case: str) -> None:

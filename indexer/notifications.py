@@ -8,17 +8,18 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
 
-from inotify_simple import INotify, flags
-
+from simquery.indexer.inotify import FLAGS, Inotify
 from simquery.paths import display_path
 
 __all__ = ["Kind", "Notice", "Notifications"]
 
 logger = logging.getLogger(__name__)
 
-_COMES = flags.CREATE | flags.MOVED_TO
-_GOES = flags.DELETE | flags.MOVED_FROM
-_MASK = _COMES | _GOES | flags.MODIFY | flags.CLOSE_WRITE | flags.ATTRIB | flags.ONLYDIR | flags.EXCL_UNLINK
+_COMES = FLAGS.IN_CREATE | FLAGS.IN_MOVED_TO
+_GOES = FLAGS.IN_DELETE | FLAGS.IN_MOVED_FROM
+_MASK = (
+    _COMES | _GOES | FLAGS.IN_MODIFY | FLAGS.IN_CLOSE_WRITE | FLAGS.IN_ATTRIB | FLAGS.IN_ONLYDIR | FLAGS.IN_EXCL_UNLINK
+)
 
 
 class Kind(Enum):
@@ -60,7 +61,7 @@ class Notifications:
     """
 
     def __init__(self) -> None:
-        self._inotify = INotify()
+        self._inotify = Inotify()
         self._folders: dict[int, bytes] = {}
         self._is_limited = False
         self.overflowed = False
@@ -72,7 +73,7 @@ class Notifications:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there is something to `read`."""
-        return int(self._inotify.fileno())
+        return self._inotify.fileno()
 
     def add(self, folder: bytes, descriptor: int) -> None:
         """Watch a folder from now on; if the system refuses, warn once and go on without.
@@ -101,16 +102,16 @@ class Notifications:
     def read(self) -> Iterator[Notice]:
         """Yield what has happened since the last call, without waiting."""
         moved: set[bytes] = set()
-        for watch, mask, _, name in self._inotify.read(timeout=0):
-            if mask & flags.Q_OVERFLOW:
+        for watch, mask, name in self._inotify.read():
+            if mask & FLAGS.IN_Q_OVERFLOW:
                 self.overflowed = True
-            elif mask & flags.UNMOUNT:
+            elif mask & FLAGS.IN_UNMOUNT:
                 self.unmounted = True
-            elif mask & flags.IGNORED:
+            elif mask & FLAGS.IN_IGNORED:
                 self._folders.pop(watch, None)
             elif name and watch in self._folders:
-                path = os.path.join(self._folders[watch], os.fsencode(name))  # noqa: PTH118  (bytes)
-                if mask & flags.ISDIR and mask & flags.MOVED_FROM:
+                path = os.path.join(self._folders[watch], name)  # noqa: PTH118  (bytes)
+                if mask & FLAGS.IN_ISDIR and mask & FLAGS.IN_MOVED_FROM:
                     moved.add(path)
                 yield Notice(Path(os.fsdecode(path)), _kind(mask))
         if moved:
@@ -131,8 +132,8 @@ class Notifications:
 def _kind(mask: int) -> Kind:
     if mask & _GOES:
         return Kind.GONE
-    if mask & flags.ISDIR:
+    if mask & FLAGS.IN_ISDIR:
         return Kind.FOLDER
-    if mask & flags.MODIFY:
+    if mask & FLAGS.IN_MODIFY:
         return Kind.WRITTEN
-    return Kind.COMPLETE if mask & (flags.CLOSE_WRITE | flags.MOVED_TO) else Kind.TOUCHED
+    return Kind.COMPLETE if mask & (FLAGS.IN_CLOSE_WRITE | FLAGS.IN_MOVED_TO) else Kind.TOUCHED

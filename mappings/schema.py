@@ -269,20 +269,25 @@ def store_candidates(
 
 
 def stored_filesystems(client: Elasticsearch, case: str, folder: Path) -> dict[Path, str]:
-    """On which filesystems an evidence folder was when it was last looked through, by the path where each begins."""
-    stored = _meta(client, files_index(case)).get("filesystems", {}).get(display_path(folder), {})
-    return {real_path(point): identity for point, identity in stored.items()}
+    """Return the filesystems of an evidence folder at the end of the last run, by the path where each begins."""
+    for meta in case_indices(client):
+        if meta.get("case") == case and (stored := meta.get("filesystems", {}).get(display_path(folder))):
+            return {real_path(point): identity for point, identity in stored.items()}
+    return {}
 
 
 def store_filesystems(client: Elasticsearch, case: str, folder: Path, found: Mapping[Path, str]) -> None:
-    """Keep with the ledger on which filesystems an evidence folder is."""
-    name = files_index(case)
-    meta = _meta(client, name)
-    stored = meta.get("filesystems", {})
+    """Store the filesystems of an evidence folder with the pictures of a case.
+
+    They are in every images index, not in the ledger's: an indexer's key must not change the ledger's mapping.
+    """
     described = {display_path(point): identity for point, identity in found.items()}
-    if stored.get(display_path(folder)) != described:
-        stored = {**stored, display_path(folder): described}
-        client.indices.put_mapping(index=name, meta=meta | {"filesystems": stored})
+    for meta in case_indices(client):
+        if meta.get("case") != case or meta.get("filesystems", {}).get(display_path(folder)) == described:
+            continue
+        name = meta.pop("index")
+        filesystems = {**meta.get("filesystems", {}), display_path(folder): described}
+        client.indices.put_mapping(index=name, meta=meta | {"filesystems": filesystems})
 
 
 def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:

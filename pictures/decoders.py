@@ -23,6 +23,7 @@ from weakref import WeakSet
 from simquery.errors import PictureError, SimqueryError
 from simquery.paths import display_path
 from simquery.pictures.decoding import NotAPictureError, UnreadError
+from simquery.pictures.facts import require_facts
 from simquery.pictures.files import CHANGED, FileState, has_changed, open_evidence, unread_reason
 from simquery.pictures.pixels import Pixels
 from simquery.pictures.sandbox import CPU_SECONDS, SECONDS
@@ -216,8 +217,7 @@ class _Process:
         if "error" in answer:
             return _ERRORS[answer["error"]](answer["reason"])
         self._read_pixels(into)
-        fields: dict[str, Any] = answer["fields"]
-        return fields
+        return require_facts(answer["fields"])
 
     def _receive(self) -> Any:
         if message := self._connection.recv(_LONGEST_ANSWER):

@@ -210,7 +210,7 @@ def load_picture(
 
 
 def _opened(reader: BufferedReader, dropped: list[str]) -> ImageFile.ImageFile:
-    """The picture, not decoded yet; a PNG whose metadata cannot be read is opened without them."""
+    """The picture, not decoded yet; a PNG whose metadata cannot be read is opened without it."""
     try:
         return Image.open(reader, formats=decoded_formats())
     except (UnidentifiedImageError, ValueError) as error:
@@ -243,7 +243,7 @@ def _loaded(
     except ValueError as error:
         if image.format != "PNG":
             raise
-        reason, truncated = str(error), False  # metadata follow the pixels
+        reason, truncated = str(error), False  # in metadata after the pixels
         dropped.append(f"PNG chunk: {reason}")
     else:
         return image, False

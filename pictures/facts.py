@@ -14,19 +14,21 @@ from typing import Any
 import imagehash
 from PIL import ExifTags, Image
 
-from simquery.pictures.decoding import Picture
-from simquery.pictures.thumbnails import thumbnail
+from simquery.pictures.decoding import MAX_PIXELS, Picture
+from simquery.pictures.thumbnails import THUMBNAIL_BYTES, thumbnail
 
-__all__ = ["camera", "described", "location", "taken_at"]
+__all__ = ["camera", "described", "location", "require_facts", "taken_at"]
 
 _PERCEPTUAL_SIDE = 64
 _EARLIEST_YEAR = 1826
 """The oldest surviving photograph."""
 
 _LONGEST_NAME = 100
+_LONGEST_TEXT = 1000
 _MOMENT = re.compile(r"(\d{4})[:/-](\d\d)[:/-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffd]+")
+_HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -54,6 +56,24 @@ def described(picture: Picture, *, with_thumbnail: bool) -> dict[str, Any]:
         "thumbnail": base64.b64encode(thumbnail(picture.rgb)).decode("ascii") if with_thumbnail else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def require_facts(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that `described` made if they can be true: a decoder that a file took over may say anything.
+
+    Raises
+    ------
+    ValueError
+        When a field is missing, unknown, or has a value that no picture has.
+    """
+    try:
+        possible = all(_POSSIBLE[name](value) for name, value in fields.items())
+        whole = {"format", "width", "height"} <= fields.keys()
+    except (TypeError, AttributeError, LookupError) as error:  # another type than every picture has
+        raise ValueError(str(error)) from error
+    if not possible or not whole:
+        raise ValueError("facts that no picture has")
+    return fields
 
 
 def perceptual_hash(rgb: Image.Image) -> str:
@@ -121,3 +141,37 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         return ""
     return " ".join(_UNPRINTABLE.sub(" ", _SURROGATE.sub(" ", value)).split())
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT and not _HARMFUL.search(value)
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_PIXELS
+
+
+def _is_moment(value: Any) -> bool:
+    return _is_text(value) and datetime.fromisoformat(value).year >= _EARLIEST_YEAR
+
+
+def _is_place(value: Any) -> bool:
+    return value.keys() == {"lat", "lon"} and abs(float(value["lat"])) <= 90 and abs(float(value["lon"])) <= 180  # noqa: PLR2004
+
+
+def _is_thumbnail(value: Any) -> bool:
+    return len(base64.b64decode(value, validate=True)) <= THUMBNAIL_BYTES
+
+
+_POSSIBLE: dict[str, Callable[[Any], bool]] = {
+    "format": _is_text,
+    "width": _is_side,
+    "height": _is_side,
+    "truncated": lambda value: value is True,
+    "perceptual_hash": lambda value: bool(re.fullmatch("[0-9a-f]{16}", value)),
+    "taken_at": _is_moment,
+    "camera": _is_text,
+    "location": _is_place,
+    "metadata_dropped": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "thumbnail": _is_thumbnail,
+}

@@ -1,6 +1,7 @@
 """What all tests share: pictures made on the spot, settings untouched by the user's, no thread left behind."""
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -33,6 +34,14 @@ def _no_thread_left_behind() -> Iterator[None]:
     ours = ("reader", "preparer", "writer")
     left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(ours)]
     assert not left
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What simquery logs, whatever the command line has set up in an earlier test."""
+    monkeypatch.setattr(logging.getLogger("simquery"), "propagate", True)
+    caplog.set_level(logging.INFO, "simquery")
+    return caplog
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """What tests change of the machine itself, and put back: mounts and limits of the kernel. They need root."""
 
 import contextlib
+import fcntl
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +56,14 @@ def memory_mounted(folder: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Wait for other test runs on this machine that change, or depend on, the same thing."""
+    with Path(tempfile.gettempdir(), f"simquery-tests-{name}-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A program of somebody else's that holds a port and listens for secrets."""
+"""A program that holds a port: somebody else's who listens for secrets, or a server that misbehaves."""
 
 import socket
 import ssl
@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-ANSWER = b"HTTP/1.1 401 Unauthorized\r\nX-Elastic-Product: Elasticsearch\r\nContent-Length: 0\r\n\r\n"
+UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nX-Elastic-Product: Elasticsearch\r\nContent-Length: 0\r\n\r\n"
 
 
 class Stranger:
-    """Listens on a port of loopback, records what is said there, and asks for credentials as Elasticsearch does.
+    """Listens on a port of loopback, records what it hears, and asks for credentials as Elasticsearch does.
 
     Parameters
     ----------
@@ -20,14 +20,21 @@ class Stranger:
         The port; 0 for any free one.
     certificate
         Key and certificate (PEM) to speak TLS with; None for plain HTTP.
+    answer
+        What it answers to each request.
     """
 
-    def __init__(self, port: int = 0, certificate: tuple[str, str] | None = None) -> None:
+    def __init__(self, port: int = 0, certificate: tuple[str, str] | None = None, answer: bytes = UNAUTHORIZED) -> None:
         self._listener = _listener(port)
         self.port: int = self._listener.getsockname()[1]
         self.heard = b""
         self.connections = 0
-        self._context = None if certificate is None else _context(*certificate)
+        self.hang_up_next = 0
+        """How many connections to end as soon as something was heard."""
+        self._answer = answer
+        self._context: ssl.SSLContext | None = None
+        if certificate is not None:
+            self.present(certificate)
         self._thread = threading.Thread(target=self._listen)
 
     def __enter__(self) -> Self:
@@ -39,6 +46,10 @@ class Stranger:
         self._thread.join()
         self._listener.close()
 
+    def present(self, certificate: tuple[str, str]) -> None:
+        """Speak TLS with this key and certificate from now on."""
+        self._context = _context(*certificate)
+
     def _listen(self) -> None:
         with suppress(OSError):
             while True:
@@ -49,7 +60,10 @@ class Stranger:
                     self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:
-        if self._context is not None:
+        if self.hang_up_next:
+            self.hang_up_next -= 1
+            connection.recv(65536)
+        elif self._context is not None:
             with self._context.wrap_socket(connection, server_side=True) as secure:
                 self._hear(secure)
         else:
@@ -57,7 +71,7 @@ class Stranger:
 
     def _hear(self, connection: socket.socket) -> None:
         self.heard += connection.recv(65536)
-        connection.sendall(ANSWER)
+        connection.sendall(self._answer)
 
 
 def _listener(port: int) -> socket.socket:

@@ -262,17 +262,13 @@ def enough_maps() -> Iterator[None]:
 
 @pytest.mark.usefixtures("enough_maps")
 def test_of_three_nodes_one_can_be_lost(running: Project) -> None:
-    def health() -> str:
-        status = running.tries("exec", "-T", "analyst", "simquery", "status", "--json")
-        return str(json.loads(status.stdout)["health"]) if status.returncode == 0 else "unknown"
-
     running.set(CLUSTER)
     running.up()
-    until(lambda: health() == "green", "every picture is on two nodes")
+    until(lambda: running.status()["health"] == "green", "every picture is on two nodes")
     ranking = running.query("/evidence/1.png", "--all")["hits"]
     running.compose("kill", "elasticsearch")
-    until(lambda: health() in {"yellow", "green"}, "the others go on")
+    until(lambda: running.status()["health"] in {"yellow", "green"}, "the others go on")
     assert running.query("/evidence/1.png", "--all")["hits"] == ranking
     drop(running, 300)
     running.compose("start", "elasticsearch")
-    until(lambda: health() == "green", "the lost node is back")
+    until(lambda: running.status()["health"] == "green", "the lost node is back")

@@ -249,7 +249,7 @@ def test_a_server_that_is_down_has_exit_code_5(evidence: Path) -> None:
 
 
 def test_wrong_credentials_have_exit_code_5_and_are_not_repeated(evidence: Path) -> None:
-    message = fails(5, "index", evidence, environment={"SIMQUERY_PASSWORD": "hunter2"})
+    message = fails(5, "index", evidence, environment={"SIMQUERY_API_KEY": "hunter2"})
     assert "refuses the credentials" in message
     assert "hunter2" not in message
 

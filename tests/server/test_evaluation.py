@@ -193,32 +193,38 @@ def timed(client: Elasticsearch, dataset: Dataset, look: Callable[[], object] = 
     return time_elasticsearch(client, "net", dataset, vectors, rows=Watched(look), distances=distances, runs=2)
 
 
+def scratch_indices(client: Elasticsearch) -> set[str]:
+    return set(client.indices.get(index="simquery-scratch-*").body)
+
+
 def test_the_scratch_index_never_looks_like_a_case(dataset: Dataset, client: Elasticsearch) -> None:
-    cases = [each["index"] for each in case_indices(client)]
+    before, cases = scratch_indices(client), [each["index"] for each in case_indices(client)]
     seen = []
 
     def look() -> None:
-        seen.append((set(client.indices.get(index="simquery-scratch-*").body), case_indices(client)))
+        seen.append((scratch_indices(client) - before, [each["index"] for each in case_indices(client)]))
 
     timed(client, dataset, look)
-    assert all(len(scratch) == 1 and [each["index"] for each in now] == cases for scratch, now in seen)
     assert seen
+    assert all(len(scratch) == 1 and now == cases for scratch, now in seen)
 
 
 def test_an_interrupted_timing_leaves_no_scratch_index(dataset: Dataset, client: Elasticsearch) -> None:
+    before = scratch_indices(client)
+
     def interrupt() -> None:
-        assert client.indices.get(index="simquery-scratch-*").body
+        assert scratch_indices(client) > before
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         timed(client, dataset, interrupt)
-    assert not client.indices.get(index="simquery-scratch-*").body
+    assert scratch_indices(client) == before
 
 
 def test_the_indexers_key_is_enough_to_time_and_to_store(
     dataset: Dataset, cluster: Settings, client: Elasticsearch, case: str, tmp_path: Path
 ) -> None:
-    role = "simquery-indexer"
+    role, before = "simquery-indexer", scratch_indices(client)
     key = client.security.create_api_key(name="test-evaluation", role_descriptors={role: roles()[role]})
     limited = cluster.model_copy(update={"username": None, "password": None, "api_key": SecretStr(key["encoded"])})
     evaluation = evaluated(dataset, cluster, client, case, tmp_path)
@@ -228,7 +234,7 @@ def test_the_indexers_key_is_enough_to_time_and_to_store(
             timings = timed(indexer, dataset)
             assert len(timings) == 2
             assert store(indexer, evaluation.results, timings, evaluation.manifest) > 2
-        assert not client.indices.get(index="simquery-scratch-*").body
+        assert scratch_indices(client) == before
     finally:
         client.security.invalidate_api_key(ids=[key["id"]])
         client.delete_by_query(index="simquery-measures,simquery-timings", query=query, refresh=True)

@@ -429,7 +429,8 @@ def door(cluster: Settings) -> Iterator[Door]:
 
 def through(door: Door, cluster: Settings) -> Elasticsearch:
     assert cluster.url is not None
-    return connect(cluster.model_copy(update={"url": AnyHttpUrl(f"{cluster.url.scheme}://127.0.0.1:{door.port}")}))
+    address = AnyHttpUrl(f"{cluster.url.scheme}://127.0.0.1:{door.port}")
+    return connect(cluster.model_copy(update={"url": address}))
 
 
 def test_a_server_that_is_away_for_a_while_is_waited_for(

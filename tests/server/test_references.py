@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from elasticsearch import Elasticsearch
-from PIL import Image
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from simquery.embedders import Embedder, Features, Pixels, build_embedder
 from simquery.indexer import Counts, Indexer, check_folder, scan
-from simquery.mappings import files_index
+from simquery.mappings import files_index, images_index
 from simquery.pictures.decoders import Decoders
 from simquery.pictures.decoding import decode
 from simquery.pictures.files import open_evidence
@@ -68,3 +68,16 @@ def test_a_vector_that_elasticsearch_cannot_compute_with_is_refused_for_its_pict
     reasons = {Path(hit["_source"]["path"]).stem: hit["_source"].get("reason") for hit in answer["hits"]["hits"]}
     assert reasons.pop("red") is None
     assert all("'moody'" in str(reason) for reason in reasons.values())
+
+
+def test_a_picture_with_metadata_that_cannot_be_used_is_indexed_and_its_document_says_what_was_dropped(
+    client: Elasticsearch, case: str, index: Callable[[Path], Counts], tmp_path: Path
+) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[ExifTags.Base.Orientation] = TiffTags.DOUBLE
+    tags[ExifTags.Base.Orientation] = float("inf")
+    save_picture(tmp_path / "odd.tif", 1, tiffinfo=tags)
+    assert index(tmp_path).indexed == 1
+    search = client.search(index=images_index(case, MODEL), query={"exists": {"field": "metadata_dropped"}})
+    (found,) = search["hits"]["hits"]
+    assert found["_source"]["metadata_dropped"] == ["EXIF orientation: inf"]

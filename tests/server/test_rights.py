@@ -21,6 +21,7 @@ from simquery.errors import AuthenticationError, ClusterError
 from simquery.evaluation.dataset import read_dataset
 from simquery.evaluation.times import time_elasticsearch
 from simquery.indexer import Counts, Indexer, Verifier, check_folder, scan
+from simquery.indexer.filesystems import filesystems
 from simquery.kibana import roles
 from simquery.mappings import (
     embedding_facts,
@@ -32,6 +33,7 @@ from simquery.mappings import (
     open_index,
     results_index,
     store_candidates,
+    stored_filesystems,
 )
 from simquery.query import Query, Ranking, Searcher
 from simquery.query.marks import Verdict, mark_hits, read_review
@@ -112,6 +114,15 @@ def test_the_indexers_key_stores_what_recall_and_evaluations_find(
     for kind in ("measures", "timings"):
         assert client.indices.exists(index=open_index(indexer, kind))
         open_index(indexer, kind)
+
+
+def test_the_indexers_key_stores_the_filesystems_of_an_evidence_folder(
+    as_role: Connect, client: Elasticsearch, case: str, embedder: Embedder, evidence: Path
+) -> None:
+    indexer = Indexer(as_role("simquery-indexer"), case, embedder)
+    indexer.index(scan(check_folder(evidence)), lambda _: None)
+    indexer.record_gone(evidence)
+    assert stored_filesystems(client, case, evidence) == filesystems(evidence) != {}
 
 
 def test_without_templates_indices_are_the_same(

@@ -204,14 +204,30 @@ def test_clients_that_do_not_know_the_authority_say_what_to_set(prepared: Path, 
         connect(stranger)
 
 
+def replace(file: Path, content: str) -> None:
+    file.unlink()
+    file.write_text(content)
+
+
+def as_user(cluster: Settings, **credentials: Any) -> Elasticsearch:
+    return Elasticsearch(str(cluster.url), ca_certs=str(cluster.ca_file), **credentials)
+
+
 @pytest.fixture
-def made(prepared: Path, client: Elasticsearch, cluster: Settings) -> Iterator[tuple[Path, str]]:
-    """The second step on the test's own cluster, and what it said."""
+def root(prepared: Path, cluster: Settings, tmp_path: Path) -> Path:
+    """What the first step makes, but for the test's own node, which has its own certificate and password."""
     assert cluster.password is not None
-    password = prepared / "own" / "elastic-password"
-    password.unlink()
-    password.write_text(cluster.password.get_secret_value())
-    yield prepared, set_up("cluster", prepared, str(cluster.url))
+    assert cluster.ca_file is not None
+    root = shutil.copytree(prepared, tmp_path / "set-up")
+    replace(root / "own" / "elastic-password", cluster.password.get_secret_value())
+    replace(root / "trust" / "ca.crt", cluster.ca_file.read_text())
+    return root
+
+
+@pytest.fixture
+def made(root: Path, client: Elasticsearch, cluster: Settings) -> Iterator[tuple[Path, str]]:
+    """The second step on the test's own node, and what it said."""
+    yield root, set_up("cluster", root, str(cluster.url))
     forget(client)
 
 
@@ -235,15 +251,17 @@ def test_the_cluster_is_set_up_once_and_says_no_secret(
     assert set(client.security.get_role().body) >= set(roles())
     (key,) = client.security.get_api_key(name="simquery-indexer", active_only=True)["api_keys"]
     (rights,) = key["role_descriptors"].values()
-    assert [names for each in rights["indices"] for names in each["names"]] == ["simquery-*"]
-    with connect(Settings(url=cluster.url, api_key=settings["api_key"])) as indexer:
+    names = [each["names"] for each in rights["indices"]]
+    assert names == [each["names"] for each in roles()["simquery-indexer"]["indices"]]
+    assert all(name.startswith("simquery-") for each in names for name in each)
+    with connect(Settings(url=cluster.url, ca_file=cluster.ca_file, api_key=settings["api_key"])) as indexer:
         assert indexer.security.authenticate()["authentication_type"] == "api_key"
 
     kibana = dict(line.split(": ", 1) for line in before["kibana/kibana.yml"].splitlines())
     token = json.loads(kibana["elasticsearch.serviceAccountToken"])
-    with Elasticsearch(str(cluster.url), bearer_auth=token) as as_kibana:
+    with as_user(cluster, bearer_auth=token) as as_kibana:
         assert as_kibana.security.authenticate()["username"] == "elastic/kibana"
-    with Elasticsearch(str(cluster.url), basic_auth=("analyst", before["own/analyst-password"])) as analyst:
+    with as_user(cluster, basic_auth=("analyst", before["own/analyst-password"])) as analyst:
         with pytest.raises(NotFoundError):
             analyst.get(index="simquery-results", id="nothing")
         with pytest.raises(AuthorizationException):
@@ -264,17 +282,17 @@ def test_a_cluster_that_lost_its_data_gets_new_keys(
     after = contents(root)
     for file in ("indexer/simquery.toml", "analyst/simquery.toml"):
         assert after[file] != before[file]
-        with connect(Settings(url=cluster.url, api_key=tomllib.loads(after[file])["api_key"])) as holder:
+        with connect(
+            Settings(url=cluster.url, ca_file=cluster.ca_file, api_key=tomllib.loads(after[file])["api_key"])
+        ) as holder:
             assert holder.security.authenticate()["authentication_type"] == "api_key"
     kibana = dict(line.split(": ", 1) for line in after["kibana/kibana.yml"].splitlines())
-    with Elasticsearch(
-        str(cluster.url), bearer_auth=json.loads(kibana["elasticsearch.serviceAccountToken"])
-    ) as as_kibana:
+    with as_user(cluster, bearer_auth=json.loads(kibana["elasticsearch.serviceAccountToken"])) as as_kibana:
         assert as_kibana.security.authenticate()["username"] == "elastic/kibana"
     # Without them Kibana could not read what it stored.
     assert "xpack.encryptedSavedObjects.encryptionKey" in kibana
     assert kibana["xpack.security.encryptionKey"] in before["kibana/kibana.yml"]
-    with Elasticsearch(str(cluster.url), basic_auth=("analyst", after["own/analyst-password"])) as analyst:
+    with as_user(cluster, basic_auth=("analyst", after["own/analyst-password"])) as analyst:
         assert analyst.security.authenticate()["username"] == "analyst"
 
 
@@ -297,7 +315,7 @@ def test_changed_roles_reach_keys_that_were_made_before(
 
 def test_the_analysts_key_cannot_do_what_the_indexers_can(made: tuple[Path, str], cluster: Settings) -> None:
     settings = tomllib.loads((made[0] / "analyst" / "simquery.toml").read_text())
-    with connect(Settings(url=cluster.url, api_key=settings["api_key"])) as analyst:
+    with connect(Settings(url=cluster.url, ca_file=cluster.ca_file, api_key=settings["api_key"])) as analyst:
         assert analyst.security.authenticate()["api_key"]["name"] == "simquery-analyst"
         with pytest.raises(AuthorizationException):
             analyst.index(index="simquery-images-any-mini", document={})
@@ -306,15 +324,11 @@ def test_the_analysts_key_cannot_do_what_the_indexers_can(made: tuple[Path, str]
 
 
 def test_set_up_waits_for_a_server_that_has_not_found_its_users_yet(
-    prepared: Path, client: Elasticsearch, cluster: Settings, tmp_path: Path
+    root: Path, client: Elasticsearch, cluster: Settings
 ) -> None:
-    assert cluster.password is not None
-    password = cluster.password.get_secret_value()
+    password = (root / "own" / "elastic-password").read_text()
     client.security.put_user(username="mender", password=password, roles=["superuser"])
-    root = shutil.copytree(prepared, tmp_path / "set-up")
-    (root / "own" / "elastic-password").unlink()
-    (root / "own" / "elastic-password").write_text(password)
-    with Elasticsearch(str(cluster.url), basic_auth=("mender", password)) as mender:
+    with as_user(cluster, basic_auth=("mender", password)) as mender:
         try:
             mender.security.change_password(username="elastic", password="another one")
             with subprocess.Popen(
@@ -336,16 +350,11 @@ def test_set_up_waits_for_a_server_that_has_not_found_its_users_yet(
     assert password not in said
 
 
-def test_data_made_with_another_password_is_said_after_a_while(prepared: Path, cluster: Settings) -> None:
+def test_data_made_with_another_password_is_said_after_a_while(root: Path, cluster: Settings) -> None:
+    replace(root / "own" / "elastic-password", "not this one")
+    impatient = environment(root, str(cluster.url), patience="0.1")
     command = [sys.executable, str(SCRIPT), "cluster"]
-    impatient = environment(prepared, str(cluster.url), patience="0.1")
-    password = prepared / "own" / "elastic-password"
-    password.rename(password.with_suffix(".kept"))
-    password.write_text("not this one")
-    try:
-        done = subprocess.run(command, env=impatient, capture_output=True, text=True, check=False)
-    finally:
-        password.with_suffix(".kept").replace(password)
+    done = subprocess.run(command, env=impatient, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "bring back the volumes that belong together" in done.stderr
     assert "not this one" not in done.stdout + done.stderr

@@ -1,20 +1,29 @@
 """The connection to the cluster, against servers on loopback that behave badly."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from elastic_transport import ConnectionTimeout
+from elastic_transport import ConnectionTimeout, TlsError
 from pydantic import AnyHttpUrl, SecretStr
 
 from simquery.cluster import connect
-from simquery.cluster.patience import Hindrance, Patience
+from simquery.cluster.patience import Hindrance, Patience, Waiting
 from simquery.cluster.room import scarce_room
 from simquery.errors import ClusterUnreachableError, SettingsError
+from simquery.node.certificate import make_certificate
 from simquery.settings import Settings
+from tests.stranger import Stranger
 
+_INFO = b'{"version": {"number": "9.4.3"}}'
+WELCOME = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Elastic-Product: Elasticsearch\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(_INFO) + _INFO
+)
 _HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Elastic-Product: Elasticsearch\r\n"
 
 
@@ -51,6 +60,20 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up_after_the_timeout(b
     with dripping(beginning) as settings, pytest.raises(ClusterUnreachableError, match="in time") as raised:
         connect(settings)
     assert isinstance(raised.value.__cause__, ConnectionTimeout)
+
+
+def test_a_server_that_ends_during_a_handshake_is_waited_for_and_a_stranger_on_its_port_is_not(tmp_path: Path) -> None:
+    pair = make_certificate()
+    (tmp_path / "node.crt").write_text(pair[1])
+    with Stranger(certificate=pair, answer=WELCOME) as server:
+        url = AnyHttpUrl(f"https://127.0.0.1:{server.port}")
+        with connect(Settings(url=url, ca_file=tmp_path / "node.crt")) as client:
+            server.hang_up_next = 2
+            assert client.info()["version"]["number"] == "9.4.3"
+            assert server.hang_up_next == 0
+            server.present(make_certificate())
+            with pytest.raises(TlsError):
+                client.info()
 
 
 def test_an_api_key_with_foreign_letters_is_a_setting_that_cannot_be_used() -> None:
@@ -98,6 +121,17 @@ def test_a_run_waits_longest_for_room_and_less_for_its_credentials() -> None:
     patience = Patience.of_a_run(900.0)
     limits = [patience.limit(hindrance) for hindrance in (Hindrance.STARTING, Hindrance.AWAY, Hindrance.FULL)]
     assert limits == sorted(set(limits))
+
+
+def test_a_server_that_falls_silent_with_a_full_disk_is_waited_for_as_long_as_for_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    waiting = Waiting(Patience(seconds=0.0, room_seconds=60.0))
+    assert not waiting.again(Hindrance.AWAY, "away")
+    assert waiting.again(Hindrance.FULL, "No room.")
+    assert waiting.again(Hindrance.AWAY, "away")
+    assert caplog.messages == ["No room: waiting for it, 60 seconds at most; nothing is lost."]
 
 
 def test_the_full_disk_is_named_with_what_it_needs() -> None:

@@ -1,4 +1,3 @@
-import logging
 import subprocess
 import sys
 import warnings
@@ -234,15 +233,14 @@ def test_a_lab_adds_a_class_through_the_settings() -> None:
 
 
 def test_code_is_loaded_only_when_its_model_is_asked_for_and_the_log_names_it(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     point = EntryPoint("mini", f"{__name__}:Tiny", registry.ENTRY_POINTS)
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == point.group else [])
-    with caplog.at_level(logging.INFO):
-        assert build_embedder(load_settings(model="mini", embedders={"tiny": "nowhere:Thing"})).fingerprint != "1" * 64
-        assert "runs the code" not in caplog.text
-        build_embedder(load_settings(model="tiny", embedders={"tiny": f"{__name__}:Tiny"}))
-    assert f"model 'tiny' runs the code '{__name__}:Tiny', which the setting 'embedders' names" in caplog.text
+    assert build_embedder(load_settings(model="mini", embedders={"tiny": "nowhere:Thing"})).fingerprint != "1" * 64
+    assert "runs the code" not in log.text
+    build_embedder(load_settings(model="tiny", embedders={"tiny": f"{__name__}:Tiny"}))
+    assert f"model 'tiny' runs the code '{__name__}:Tiny', which the setting 'embedders' names" in log.text
 
 
 class Odd(Tiny):

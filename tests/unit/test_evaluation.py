@@ -270,6 +270,12 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert not embedded.reasons
 
 
+def test_progress_is_told_for_every_picture_that_goes_through_the_network(classes: Path, tmp_path: Path) -> None:
+    data, told = read_dataset(classes), list[int]()
+    embed_dataset(data, "colours", Colours, tmp_path / "cache", progress=told.append)
+    assert sorted(set(told)) == list(range(len(data.pictures) + 1))
+
+
 def test_vectors_of_other_weights_are_not_taken_from_the_cache(tmp_path: Path) -> None:
     class Retrained(Colours):
         fingerprint = "d" * 64

@@ -1,6 +1,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from simquery.pictures.decoding import load_picture
-from simquery.pictures.facts import camera, described, location, taken_at
+from simquery.pictures.facts import camera, described, location, require_facts, taken_at
 from simquery.pictures.files import open_evidence
 from simquery.pictures.formats import decoded_formats
 from simquery.pictures.thumbnails import THUMBNAIL_BYTES
@@ -124,6 +125,38 @@ def test_a_record_that_breaks_its_parser_is_dropped_and_said(tmp_path: Path) -> 
         found = described(load_picture(file), with_thumbnail=False)
     assert "location" not in found
     assert found["metadata_dropped"] == ["EXIF location: TypeError"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sha256": "0"},
+        {"width": -1},
+        {"height": "48"},
+        {"truncated": "no"},
+        {"camera": "Canon\x1b[2J"},
+        {"camera": "X" * 5000},
+        {"perceptual_hash": 7},
+        {"taken_at": "yesterday"},
+        {"taken_at": "0001-01-01T00:00:00"},
+        {"location": {"lat": 91, "lon": 0}},
+        {"location": {"lat": float("nan"), "lon": 0}},
+        {"location": [52, 5]},
+        {"metadata_dropped": [{"EXIF": "none"}]},
+        {"thumbnail": "?"},
+        {"thumbnail": base64.b64encode(bytes(THUMBNAIL_BYTES + 1)).decode()},
+    ],
+)
+def test_facts_that_no_picture_has_are_not_believed(tmp_path: Path, changed: dict[str, Any]) -> None:
+    decoded_formats()
+    exif = photographed()
+    exif[ExifTags.Base.Model] = "caf\u00e9 \ue000 \u0378"
+    path = save_picture(tmp_path / "a.heic", 1, exif=exif)
+    with open_evidence(path) as file:
+        facts = described(load_picture(file), with_thumbnail=True)
+    assert require_facts(facts) == facts
+    with pytest.raises(ValueError):  # noqa: PT011
+        require_facts(facts | changed)
 
 
 def test_the_perceptual_hash_outlives_scaling_and_saving_anew(tmp_path: Path, photos: Path) -> None:

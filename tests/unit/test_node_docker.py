@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from simquery.errors import DownloadError, NodeError
 from simquery.node.account import Account
+from simquery.node.config import CERTIFICATE, KEY
 from simquery.node.docker import (
     DockerEngine,
     check_available,
@@ -48,6 +49,15 @@ def test_the_environment_holds_password_heap_and_settings() -> None:
     assert "discovery.type=single-node" in lines
     assert "ingest.geoip.downloader.enabled=false" in lines
     assert "transport.host=127.0.0.1" in lines
+    assert "xpack.security.http.ssl.enabled=true" in lines
+    assert "xpack.security.http.ssl.key=node.key" in lines
+
+
+def test_the_container_gets_key_and_certificate_where_the_settings_name_them() -> None:
+    text = (files("simquery.node") / "compose.yml").read_text(encoding="utf-8")
+    for variable, file in {"KEY": KEY, "CERTIFICATE": CERTIFICATE}.items():
+        mount = f"source: ${{SIMQUERY_NODE_{variable}}}\n        target: /usr/share/elasticsearch/config/{file}\n"
+        assert f"{mount}        read_only: true" in text
 
 
 def test_each_home_has_a_project_of_its_own(tmp_path: Path) -> None:

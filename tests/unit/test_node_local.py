@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from simquery.errors import DataVersionError, DiskSpaceError, JavaError, NodeError, PortError
+from simquery.errors import ClusterUnreachableError, DataVersionError, DiskSpaceError, JavaError, NodeError, PortError
 from simquery.node import LocalNode, local
 from simquery.settings import Settings
 
@@ -66,6 +66,9 @@ def test_a_node_that_never_ran(settings: Settings) -> None:
     assert node.down() is False
     with pytest.raises(NodeError, match="simquery up"):
         node.credentials()
+    for settings_of in (node.connection, node.administration):
+        with pytest.raises(ClusterUnreachableError, match="not running: start it with 'simquery up'"):
+            settings_of()
     assert not settings.home.exists()
 
 

@@ -17,6 +17,7 @@ from simquery.node.layout import Layout, Record
 from simquery.node.port import DEFAULT_PORT, choose_port
 from simquery.node.process import ProcessEngine, last_words, marker
 from simquery.node.versions import check_data_version, read_data_version, write_data_version
+from tests.conftest import unprivileged
 
 
 @pytest.fixture
@@ -36,6 +37,10 @@ def test_the_server_is_on_loopback_with_security() -> None:
     assert "http.port: 9201" in lines
     assert "xpack.security.enabled: true" in lines
     assert "xpack.security.transport.ssl.enabled: true" in lines
+    assert "xpack.security.http.ssl.enabled: true" in lines
+    assert 'xpack.security.http.ssl.key: "node.key"' in lines
+    # Without it, Java's own list of authorities would say which nodes to trust.
+    assert 'xpack.security.transport.ssl.certificate_authorities: "node.crt"' in lines
     assert "action.destructive_requires_name: true" in lines
     assert 'path.data: "/a b/data"' in lines
 
@@ -226,6 +231,27 @@ def test_a_record_is_read_back_and_a_broken_one_is_none(tmp_path: Path) -> None:
     assert Record.read(path) == record
     path.write_text('{"version": "9.4.3"}')
     assert Record.read(path) is None
+
+
+def test_a_record_is_closed_to_others_and_one_of_an_older_version_speaks_no_tls(tmp_path: Path) -> None:
+    path = tmp_path / "node.json"
+    Record("9.4.3", "maven", 9201, "1g", tls=True).write(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    kept = Record.read(path)
+    assert kept is not None
+    assert kept.url == "https://127.0.0.1:9201"
+    path.write_text('{"version": "9.4.3", "source": "maven", "port": 9201, "heap": "1g"}')
+    older = Record.read(path)
+    assert older is not None
+    assert (older.tls, older.url) == (False, "http://127.0.0.1:9201")
+
+
+def test_a_record_of_another_users_node_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "node.json"
+    Record("9.4.3", "maven", 9201, "1g", tls=True).write(path)
+    path.chmod(0o000)
+    with unprivileged(tmp_path), pytest.raises(NodeError, match="belongs to another user"):
+        Record.read(path)
 
 
 def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "simquery"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -48,6 +51,16 @@ def test_every_distribution_that_the_package_imports_is_declared() -> None:
     }
     assert len(names) > 10
     assert not undeclared
+
+
+def test_the_image_pins_versions_that_the_package_declares() -> None:
+    lines = (ROOT / "docker" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+    project = PROJECT["project"]
+    for line in [*project["dependencies"], *project["optional-dependencies"]["cpu"]]:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement.name
+    assert {"jinja2", "keras", "openvino"} <= pins.keys()
 
 
 def test_every_file_that_is_not_python_is_package_data() -> None:

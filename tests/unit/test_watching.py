@@ -12,11 +12,17 @@ import pytest
 from simquery.errors import FolderError
 from simquery.indexer import Watcher, check_folder, check_folders
 from tests.conftest import save_picture
-from tests.machine import limited, medium
+from tests.machine import alone, limited, medium
 
 SETTLE = 0.2
 QUIET = 0.5
 PATIENCE = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone("inotify"):  # some tests lower limits that hold for the whole machine
+        yield
 
 
 class Reported:

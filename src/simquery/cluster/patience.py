@@ -97,9 +97,20 @@ class Waiting:
         self._since: float | None = None
         self._said: tuple[Hindrance, float] | None = None
         self._pause = _FIRST_PAUSE
+        self._full = False
+
+    @property
+    def full(self) -> bool:
+        """Whether a disk was full in one of the attempts."""
+        return self._full
 
     def again(self, hindrance: Hindrance, reason: str) -> bool:
-        """Pause, and return whether to try again; the log gets the reason."""
+        """Pause, and return whether to try again; the log gets the reason.
+
+        A server whose disk is full soon answers nothing at all: a disk that was full stays so until a request succeeds.
+        """
+        self._full = self._full or hindrance is Hindrance.FULL
+        hindrance = Hindrance.FULL if self._full else hindrance
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         limit = self._patience.limit(hindrance)

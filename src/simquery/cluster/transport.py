@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -34,9 +35,9 @@ class WaitingTransport(Transport):
         while True:
             try:
                 answer = super().perform_request(method, target, **options)
-            except elastic_transport.TlsError:
-                raise
             except (elastic_transport.ConnectionError, elastic_transport.ConnectionTimeout) as error:
+                if isinstance(error, elastic_transport.TlsError) and not _hung_up(error):
+                    raise
                 if not waiting.again(*self._examined(Hindrance.AWAY, _unreached(error), options)):
                     raise
                 continue
@@ -51,7 +52,7 @@ class WaitingTransport(Transport):
     def _described(self, hindrance: Hindrance, status: int, options: Mapping[str, Any]) -> tuple[Hindrance, str]:
         if hindrance is Hindrance.STARTING:
             return hindrance, "The cluster refuses credentials that it accepted before, as a restarted server does"
-        said = f"The cluster cannot do this now (HTTP status {status})"
+        said = f"The cluster cannot do this now (HTTP status {status}; see whether its disks have room)"
         busy = hindrance is Hindrance.AWAY and status == _TOO_MANY
         return (hindrance, said) if busy else self._examined(hindrance, said, options)
 
@@ -67,6 +68,14 @@ class WaitingTransport(Transport):
         if full or hindrance is Hindrance.FULL:
             return Hindrance.FULL, full or f"{NO_ROOM}. Make room on its data paths"
         return hindrance, said
+
+
+def _hung_up(error: elastic_transport.TlsError) -> bool:
+    """Tell whether the peer only ended the connection, as a server does that is killed during the handshake."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, ssl.SSLEOFError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _unreached(error: Exception) -> str:

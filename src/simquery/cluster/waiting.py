@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from elastic_transport import TransportError
 from elasticsearch import ApiError, AuthorizationException, Elasticsearch
 
 from simquery.cluster.patience import NO_WAITING, PATIENCE_SECONDS, Hindrance, Patience, Waiting, patience
@@ -69,6 +70,10 @@ class Cluster:
                     answer = request(self._client)
                 except _NotYetError as error:
                     if not waiting.again(error.hindrance, self._described(error)):
+                        raise
+                except (ApiError, TransportError) as error:
+                    final = isinstance(error, ApiError) and Hindrance.of(error.status_code, error.body) is None
+                    if final or not waiting.full or not waiting.again(Hindrance.FULL, f"{NO_ROOM} ({error})"):
                         raise
                 else:
                     waiting.over()

@@ -1,8 +1,8 @@
-"""Which user the server runs as.
+"""The user that the server runs as.
 
-Elasticsearch refuses to run as root. Started by root, it runs as a user of its own: a number that no account
-on the system has. ``nobody`` would be simpler, but other services run as nobody and could read the case's
-data; an account is not added to the system, because starting a node should not change who may log in.
+Elasticsearch refuses to run as root. When root starts it, it runs as a user number that no account on the system has.
+``nobody`` would be simpler, but other services run as nobody and could read the case's data. simquery adds no account
+to the system, because starting a node should not change who can log in.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["Account", "server_account"]
 
 FIRST_FREE_UID = 60900
-"""Between the ranges that distributions give to people, to systemd-homed and to systemd's dynamic users."""
+"""Between the ranges that distributions use for people, for systemd-homed and for systemd's dynamic users."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,23 @@ class Account:
 
     @property
     def drops_root(self) -> bool:
-        """Whether the server runs as somebody else than the caller."""
+        """Whether the server runs as another user than the caller."""
         return self.uid != os.geteuid()
 
     @property
     def popen_options(self) -> dict[str, Any]:
-        """Options for `subprocess` that start a program as this user, with no other group than its own."""
+        """Options for `subprocess` that start a program as this user, with no group but its own."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.drops_root else {}
 
     def blocked_by(self, path: Path) -> Path | None:
-        """First folder on the way to ``path``, or that folder itself, that this user may not enter.
+        """Find the first folder on the way to ``path``, itself included, that this user cannot enter.
 
-        The question is put to the system as that user, so that access control lists count as well.
+        The system answers the question as that user would find out, so access control lists count as well.
+
+        Returns
+        -------
+        Path or None
+            The folder; None when the user can enter all of them.
         """
         if not self.drops_root:
             return None
@@ -62,7 +67,7 @@ def server_account(data: Path) -> Account:
     Parameters
     ----------
     data
-        The node's data folder: where it is there already, its owner stays the server's user.
+        The node's data folder. If it exists, its owner remains the server's user.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())

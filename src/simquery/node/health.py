@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from elasticsearch import ApiError, AuthenticationException, AuthorizationException, Elasticsearch
 
 from simquery.cluster import FOREIGN_ERRORS, explain
+from simquery.cluster.transport import PunctualNode
 from simquery.errors import NodeError
 from simquery.node.process import last_words
 
@@ -54,11 +55,12 @@ class Engine(Protocol):
 def node_client(url: str, certificate: Path, username: str, password: str) -> Elasticsearch:
     """Connect to the node, trusting its own certificate; each request is made once, with a short time limit.
 
-    No credential is sent before the TLS handshake is over, and Python limits the handshake as a whole: a program that
-    holds the node's port learns nothing, and cannot hold us up by answering slowly.
+    No credential is sent before the TLS handshake is over, so a program that holds the node's port learns nothing.
+    Handshake and answer are limited as a whole, so it cannot hold the caller up by sending a byte now and then.
     """
     return Elasticsearch(
         url,
+        node_class=PunctualNode,
         ca_certs=str(certificate),
         basic_auth=(username, password),
         request_timeout=SECONDS_FOR_ANSWER,

@@ -1,7 +1,7 @@
 """Find a Java that can run Elasticsearch: a JDK, version 21 or newer, with the module ``jdk.jdi``.
 
-A mere runtime (JRE) starts and then fails at boot, so the modules are looked at first. Most JDKs list them in
-a file named ``release``; one that does not is asked.
+On a runtime without that module (a JRE), Elasticsearch starts and then fails, so simquery looks at the modules first.
+Most JDKs list them in a file named ``release``; the others are asked.
 """
 
 import re
@@ -17,7 +17,7 @@ __all__ = ["Jdk", "find_jdk", "inspect_jdk", "newest_supported"]
 
 OLDEST = 21
 LONG_TERM_SUPPORT_CYCLE = 4
-"""Java 21, 25, 29 … are supported for years; the releases between them for six months."""
+"""Java 21, 25, 29 … are supported for years, the releases between them for six months."""
 
 SYSTEM_PATTERNS = (
     "/usr/lib/jvm/*",
@@ -59,14 +59,14 @@ class Jdk:
 
     @property
     def fault(self) -> str:
-        """Why it is not suitable, in words."""
+        """Why it is not suitable; the sentence begins with the installation."""
         if self.feature < OLDEST:
             return f"is Java {self.feature}"
         return "is a runtime without the module jdk.jdi, not a full JDK"
 
 
 def inspect_jdk(home: Path) -> Jdk | None:
-    """Look at what lies in a folder; None where there is no Java that can be executed."""
+    """Look at the Java in a folder; None when it holds none that can be executed."""
     binary = home / "bin" / "java"
     if not binary.is_file():
         return None
@@ -98,7 +98,7 @@ def _feature(version: str) -> int | None:
 
 
 def newest_supported(found: Iterable[Jdk]) -> Jdk | None:
-    """Choose of several JDKs the newest with long-term support, else the newest."""
+    """Choose the newest JDK with long-term support, or else the newest."""
 
     def rank(jdk: Jdk) -> tuple[bool, int, str]:
         return (jdk.feature - OLDEST) % LONG_TERM_SUPPORT_CYCLE == 0, jdk.feature, str(jdk.home)
@@ -115,26 +115,26 @@ def find_jdk(
 ) -> Jdk:
     """Find a JDK that runs Elasticsearch.
 
-    In this order: the user's setting; ES_JAVA_HOME; the one that came with Elasticsearch; JAVA_HOME; ``java``
-    on PATH; the JDKs installed on the system.
+    The first that is suitable: the user's setting; ES_JAVA_HOME; the JDK that came with Elasticsearch; JAVA_HOME;
+    ``java`` on PATH; the JDKs installed on the system.
 
     Parameters
     ----------
     chosen
-        What the user set: this one or none.
+        The user's setting, or None. Nothing else is tried when there is one.
     environment
         Environment variables.
     bundled
-        The JDK inside the Elasticsearch distribution, if it has one.
+        The JDK that came with Elasticsearch, or None.
     reachable
         Tells whether the server's user can execute a program.
     patterns
-        Where JDKs get installed (for tests); None for the usual places.
+        Where to look for installed JDKs (for tests); None for the usual places.
 
     Raises
     ------
     JavaError
-        Naming what was found, and what is wrong with each.
+        When there is none. The message names each Java that was found and what is wrong with it.
     """
     if chosen is not None:
         jdk = inspect_jdk(chosen.expanduser().absolute())
@@ -145,9 +145,7 @@ def find_jdk(
                 f"SIMQUERY_JAVA_HOME names '{chosen}', which {jdk.fault}: a JDK {OLDEST} or newer is needed."
             )
         if not reachable(jdk.binary):
-            raise JavaError(
-                f"SIMQUERY_JAVA_HOME names '{chosen}', which the user that the server runs as cannot reach."
-            )
+            raise JavaError(f"SIMQUERY_JAVA_HOME names '{chosen}', which the server's user cannot reach.")
         return jdk
 
     rejected: dict[Path, str] = {}
@@ -171,7 +169,7 @@ def find_jdk(
         return best
     seen = "; ".join(f"'{home}' {fault}" for home, fault in rejected.items())
     raise JavaError(
-        f"Elasticsearch needs a JDK {OLDEST} or newer (a full JDK, not a JRE), and there is none. "
+        f"Elasticsearch needs a JDK {OLDEST} or newer (a full JDK, not a JRE), and none was found. "
         f"{f'Found: {seen}. ' if seen else ''}Install one, or set SIMQUERY_JAVA_HOME to its folder."
     )
 

@@ -265,6 +265,8 @@ class LocalNode:
         self._layout.check_trust()
         try:
             return SecretStr(path.read_text(encoding="ascii").strip())
+        except FileNotFoundError:
+            raise NodeError(f"'{path}' is missing. Run 'simquery up', which makes it.") from None
         except OSError as error:
             raise NodeError(f"'{path}' cannot be read: {error.strerror}.") from None
 

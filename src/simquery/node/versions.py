@@ -1,4 +1,4 @@
-"""Which version of Elasticsearch can read which version's data."""
+"""Which data a version of Elasticsearch can read."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ def check_data_version(written: str | None, server: str) -> None:
     Parameters
     ----------
     written
-        Version that wrote the data; None where there is none, or it is not known.
+        Version that wrote the data; None when there is no data, or the version is unknown.
     server
         Version of the server.
 
@@ -35,7 +35,7 @@ def check_data_version(written: str | None, server: str) -> None:
     if program[0] - data[0] > 1:
         raise DataVersionError(
             f"The node's data was written by Elasticsearch {written}, and {server} cannot read it: an "
-            f"upgrade goes through every major version. Start it with {data[0] + 1}.x first "
+            f"upgrade must go through every major version. Start it with {data[0] + 1}.x first "
             f"(SIMQUERY_ELASTICSEARCH_HOME), or use another SIMQUERY_HOME."
         )
 
@@ -45,7 +45,7 @@ def _parse(version: str) -> tuple[int, ...]:
 
 
 def read_data_version(path: Path) -> str | None:
-    """Read which version wrote the data, as recorded beside it."""
+    """Read the recorded version of the data; None when there is no readable record."""
     try:
         version = str(json.loads(path.read_text(encoding="utf-8"))["version"])
         _parse(version)
@@ -55,5 +55,5 @@ def read_data_version(path: Path) -> str | None:
 
 
 def write_data_version(path: Path, version: str) -> None:
-    """Record the version that wrote the data."""
+    """Record which version wrote the data."""
     write_atomically(path, json.dumps({"version": version}), 0o644)

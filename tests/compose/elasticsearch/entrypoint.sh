@@ -1,6 +1,6 @@
 #!/bin/bash
-# What Elastic documents of its image: the password of `elastic` from ELASTIC_PASSWORD_FILE, settings from environment
-# variables with dots in their names.
+# What Elastic documents of its image: the password of `elastic` from ELASTIC_PASSWORD or the file ELASTIC_PASSWORD_FILE,
+# settings from environment variables with dots in their names.
 set -euo pipefail
 umask 0002
 export ES_HOME=/usr/share/elasticsearch ES_PATH_CONF=/usr/share/elasticsearch/config ES_DISTRIBUTION_TYPE=docker
@@ -14,11 +14,16 @@ keystore() {
     -cp "$ES_HOME/lib/*:$ES_HOME/lib/cli-launcher/*" org.elasticsearch.launcher.CliToolLauncher "$@"
 }
 
-if [[ -n "${ELASTIC_PASSWORD_FILE:-}" ]]; then
+if [[ -n ${ELASTIC_PASSWORD_FILE:-} ]]; then
   ELASTIC_PASSWORD=$(< "$ELASTIC_PASSWORD_FILE")
   export ELASTIC_PASSWORD
+fi
+if [[ -n ${ELASTIC_PASSWORD:-} ]]; then
   [[ -f config/elasticsearch.keystore ]] || keystore create --silent
   keystore list | grep --quiet '^bootstrap.password$' || keystore add --stdin bootstrap.password <<< "$ELASTIC_PASSWORD"
+fi
+if [[ $(ulimit -Hn) != unlimited && $(ulimit -Hn) -lt 65535 && -f /usr/local/lib/limits.so ]]; then
+  export LD_PRELOAD=/usr/local/lib/limits.so
 fi
 # This copy of the server lacks the modules that these belong to, and ends at settings that it does not know.
 exec env --unset=ingest.geoip.downloader.enabled --unset=xpack.ml.enabled \

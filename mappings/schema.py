@@ -38,7 +38,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SCHEMA = 5
-"""Version of the mappings; every change that documents of the old one do not fit raises it."""
+"""Version of the mappings of a case; every change that documents of the old one do not fit raises it."""
+
+_SCHEMA_OF_RECORDS = 4
+"""Version of the mappings of results and marks, which outlive the cases: they cannot be made again."""
 
 PATHS_LISTED = 1000
 """A picture's document lists at most this many paths, because each new path rewrites it, vector and all. The ledger has
@@ -321,7 +324,7 @@ def _create(
     if client.indices.exists(index=name):
         return
     body = template(kind)["template"]
-    body["mappings"]["_meta"] = {"schema": SCHEMA} | facts
+    body["mappings"]["_meta"] = {"schema": SCHEMA if "case" in facts else _SCHEMA_OF_RECORDS} | facts
     # Kibana filters all panels of a dashboard by one field. Its value is the same for all documents of the index, so it
     # is computed and stored nowhere.
     emitted = {key: facts[key] for key in ("case", "model") if key in facts}
@@ -350,11 +353,12 @@ def _mappings(client: Elasticsearch, name: str) -> dict[str, Any]:
 
 
 def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
-    schema = meta.get("schema")
-    if schema != SCHEMA:
+    schema, used = meta.get("schema"), SCHEMA if "case" in expected else _SCHEMA_OF_RECORDS
+    if schema != used:
+        again = ", or index the evidence again under another case name" if "case" in expected else ""
         raise SchemaError(
-            f"Index '{name}' has schema version {schema}, but this simquery uses version {SCHEMA}: use the simquery"
-            " that created the index, or index the evidence again under another case name."
+            f"Index '{name}' has schema version {schema}, but this simquery uses version {used}: use the simquery that"
+            f" created the index{again}."
         )
     for key, value in expected.items():
         if meta.get(key) == value:

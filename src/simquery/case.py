@@ -21,7 +21,7 @@ from simquery.case_options import (
     selection,
 )
 from simquery.choices import choice
-from simquery.cluster import explained
+from simquery.cluster import translated_errors
 from simquery.connection import open_cluster
 from simquery.errors import QueryError
 from simquery.settings import Settings, load_settings
@@ -108,7 +108,7 @@ class Case:
         """Close the connection to the cluster."""
         self._client.close()
 
-    @explained()
+    @translated_errors()
     def index(
         self, *folders: PictureName, progress: IndexProgress | None = None, **options: Unpack[IndexOptions]
     ) -> "Counts":
@@ -154,7 +154,7 @@ class Case:
             indexer.record_gone(folder, missing_is_true=options.get("record_missing", False))
         return indexer.counts
 
-    @explained()
+    @translated_errors()
     def watch(
         self,
         *folders: PictureName,
@@ -195,7 +195,7 @@ class Case:
             missing_is_true=options.get("record_missing", False),
         )
 
-    @explained()
+    @translated_errors()
     def verify(
         self, *folders: PictureName, rehash: bool = False, progress: Callable[[int], None] = lambda _: None
     ) -> "Report":
@@ -222,7 +222,7 @@ class Case:
         checked = check_folders(map(Path, folders))
         return Verifier(self._client, self.name).verify(checked, rehash=rehash, progress=progress)
 
-    @explained()
+    @translated_errors()
     def query(self, *references: PictureName, **options: Unpack[QueryOptions]) -> "Ranking":
         """Rank the pictures of the case by their similarity to one or several reference pictures.
 
@@ -250,22 +250,22 @@ class Case:
         searcher, query = self._prepared(references, options)
         return searcher.rank(query)
 
-    @explained()
+    @translated_errors()
     def prepare(self, *references: PictureName, **options: Unpack[QueryOptions]) -> "Query":
         """Make a query, its references embedded, without answering it; parameters and errors are those of `query`."""
         return self._prepared(references, options)[1]
 
-    @explained()
+    @translated_errors()
     def rank(self, query: "Query") -> "Ranking":
         """Answer a query of `prepare`; errors are those of `query`."""
         return self._searcher().rank(query)
 
     def hits(self, query: "Query") -> "Iterator[Hit]":
         """Answer a query of `prepare` hit by hit, without holding a long ranking in memory."""
-        with explained():
+        with translated_errors():
             yield from self._searcher().hits(query)
 
-    @explained()
+    @translated_errors()
     def save(self, ranking: "Ranking", *, note: str | None = None, blur: bool = False) -> "Saved":
         """Save a ranking with thumbnails, so that Kibana can show it and its hits can be marked.
 
@@ -287,7 +287,7 @@ class Case:
 
         return save_ranking(self._client, ranking, note=note, blur=blur)
 
-    @explained()
+    @translated_errors()
     def mark(self, query: str, ranks: Collection[int], verdict: str, *, note: str | None = None) -> "Review":
         """Record what an analyst decided about hits of a saved query; marks are added and never changed.
 
@@ -314,7 +314,7 @@ class Case:
         mark_hits(self._client, query, ranks, choice(Verdict, verdict, "verdict"), note=note)
         return self.review(query)
 
-    @explained()
+    @translated_errors()
     def review(self, query: str) -> "Review":
         """Read the marks of a saved query.
 
@@ -327,7 +327,7 @@ class Case:
 
         return read_review(self._client, query)
 
-    @explained()
+    @translated_errors()
     def recall(
         self,
         distances: Sequence[str] = (),
@@ -374,7 +374,7 @@ class Case:
             progress=progress,
         )
 
-    @explained()
+    @translated_errors()
     def status(self) -> "CaseStatus":
         """Count what the case holds."""
         from simquery.status import case_status

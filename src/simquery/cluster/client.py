@@ -21,7 +21,7 @@ from simquery.errors import (
 from simquery.paths import printable
 from simquery.settings import Settings
 
-__all__ = ["FOREIGN_ERRORS", "MINIMUM_VERSION", "connect", "explain", "explained"]
+__all__ = ["FOREIGN_ERRORS", "MINIMUM_VERSION", "connect", "explain", "translated_errors"]
 
 MINIMUM_VERSION = (9, 2)
 """The first version that knows ``index.mapping.exclude_source_vectors``, which the mappings pin."""
@@ -71,7 +71,7 @@ def connect(settings: Settings) -> Elasticsearch:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Turn the errors of the Elasticsearch client into ours; a context manager, or a decorator of a function."""
     try:
         yield

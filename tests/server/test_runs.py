@@ -245,7 +245,7 @@ class Short(Mean):
 
 def test_a_network_that_forgets_a_picture_is_named(client: Elasticsearch, case: str, tmp_path: Path) -> None:
     save_picture(tmp_path / "a.png")
-    with pytest.raises(EmbedderError, match="Model 'mean' gives 0 vectors for 1 pictures"):
+    with pytest.raises(EmbedderError, match="Model 'mean' returns 0 vectors for 1 pictures"):
         Indexer(client, case, Short()).index(scan(tmp_path), silent)
 
 

@@ -22,6 +22,7 @@ CACHE = Path(os.environ.get("SIMQUERY_COMPOSE_CACHE") or Path.home() / ".cache" 
 BASE = "python:simquery-test"
 ELASTICSEARCH = "docker.elastic.co/elasticsearch/elasticsearch:9.4.3"
 MINUTES_TO_PROVIDE = 20
+CACHE_SIZE = "10gb"
 
 
 class NoEngineError(Exception):
@@ -100,6 +101,9 @@ def find_engine(*, provide: bool) -> Iterator[Engine]:
             )
         _make_elasticsearch(engine)
         yield engine
+        # The layers of this checkout are enough for the next run to build quickly; older ones would fill the disk.
+        engine.docker("image", "prune", "--force")
+        engine.docker("builder", "prune", "--force", "--keep-storage", CACHE_SIZE)
 
 
 def _answers(environment: Mapping[str, str]) -> bool:

@@ -59,7 +59,7 @@ def run(*command: str, environment: Mapping[str, str], **options: object) -> str
 
 
 def until(true: Callable[[], object], what: str, seconds: float = 300.0) -> None:
-    """Wait for something that other processes bring about."""
+    """Wait until other processes have made a condition true."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"

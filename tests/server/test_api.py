@@ -1,4 +1,4 @@
-"""`import simquery`: what the command line can do, a program can do."""
+"""`import simquery`: a program can do whatever the command line can."""
 
 import json
 import subprocess

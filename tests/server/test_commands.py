@@ -1,4 +1,4 @@
-"""The commands as a user runs them, in processes of their own, and what they say when something is wrong."""
+"""The commands as a user runs them, in separate processes, and their messages when something is wrong."""
 
 import http.server
 import json
@@ -33,7 +33,7 @@ def simquery(*arguments: object, environment: Mapping[str, str] | None = None) -
 
 
 def fails(code: int, *arguments: object, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command that must fail with one message of ours, and return that."""
+    """Run a command that must fail with a single message of simquery, and return the message."""
     done = simquery(*arguments, environment=environment)
     assert done.returncode == code, done
     assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""The same query in Elasticsearch and in NumPy, and everything a query promises."""
+"""The same query in Elasticsearch and in NumPy, and the promises of a query."""
 
 import itertools
 import os
@@ -128,7 +128,7 @@ def test_a_reference_that_cannot_be_read_is_named(
 
 
 class Renamed:
-    """A network under the name of another, with weights of its own."""
+    """A network with the name of another network, but other weights."""
 
     name = MODEL
     dims = 3

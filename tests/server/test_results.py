@@ -1,4 +1,4 @@
-"""Saved queries: what is in ``simquery-results`` afterwards, and what it takes to be there."""
+"""Saved queries: the documents in ``simquery-results``, and the rights to write them."""
 
 import base64
 import io

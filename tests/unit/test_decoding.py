@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: whatever a file does to its decoder, the run goes on."""
+"""Decoding in separate processes: whatever a file does to its decoder, the run continues."""
 
 import json
 import os
@@ -166,7 +166,7 @@ def test_several_threads_share_the_decoders(tmp_path: Path) -> None:
 def test_the_current_folder_is_not_searched_for_modules(
     decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who works in the evidence folder must not run what lies there."""
+    """Running simquery in the evidence folder must not run code from that folder."""
     for name in ("numpy.py", "PIL.py", "json.py"):
         (tmp_path / name).write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)

@@ -244,7 +244,7 @@ def test_code_is_loaded_only_when_its_model_is_asked_for_and_the_log_names_it(
 
 
 class Odd(Tiny):
-    """One whose answers cannot be trusted."""
+    """An embedder that returns invalid vectors."""
 
     name = "odd"
     answer: object = None

@@ -1,4 +1,4 @@
-"""Saved objects against what Kibana accepts, and the way that they are brought to it."""
+"""Saved objects, checked against what Kibana accepts, and their import."""
 
 import base64
 import http.server
@@ -137,7 +137,7 @@ def test_the_ndjson_has_one_object_in_each_line() -> None:
 
 
 class Standin(http.server.BaseHTTPRequestHandler):
-    """Answers as Kibana was seen to answer, and keeps what it was asked."""
+    """Answer as a real Kibana did, and record the requests."""
 
     answers: ClassVar[dict[str, tuple[int, Any]]]
     asked: ClassVar[list[tuple[str, dict[str, str], bytes]]]

@@ -37,7 +37,7 @@ def jdk(folder: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Path:
-    """Something that looks like Elasticsearch 9.4.3, and dies when it is started."""
+    """Make a fake Elasticsearch 9.4.3 that ends as soon as it is started."""
     home = folder / "server"
     (home / "lib").mkdir(parents=True)
     (home / "lib" / "elasticsearch-9.4.3.jar").touch()

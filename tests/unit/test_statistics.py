@@ -1,4 +1,4 @@
-"""Intervals, tests and the words made of them."""
+"""Intervals, tests and the sentences about them."""
 
 from collections.abc import Sequence
 

@@ -183,7 +183,7 @@ def test_several_folders_are_watched_at_once(tmp_path: Path) -> None:
 
 
 def pause(folder: Path, reported: Reported, number: int) -> None:
-    """Let the time pass that a file needs to settle, by another file that does."""
+    """Wait as long as a file needs to settle, by waiting for another file."""
     os.utime(save_picture(folder / f"clock-{number}.png", number), ns=(0, 10**18))
     reported.take_until({f"clock-{number}.png"})
 

@@ -42,7 +42,7 @@ from simquery.embedders.networks import NETWORKS
 from simquery.embedders.throughput import throughput
 from simquery.indexer import Counts, Indexer, check_folder, scan
 from simquery.indexer.evidence import inspect
-from simquery.indexer.reading import hash_file
+from simquery.indexer.hashing import hash_file
 from simquery.pictures.decoders import shared_decoders
 from simquery.pictures.formats import is_picture_name
 from simquery.settings import load_settings

@@ -1,10 +1,11 @@
-"""From files to documents: candidates, reading, the run that embeds and stores them, the ledger, the watcher."""
+"""From files to documents: the stages that hash, decode, embed and store them, the ledger, the watcher."""
 
 from simquery.indexer.counting import counted
+from simquery.indexer.details import Details
 from simquery.indexer.evidence import EvidenceFile, check_folder, check_folders, scan, scan_folders
 from simquery.indexer.ledger import Entry, Ledger, Status
 from simquery.indexer.live import LiveIndexing
-from simquery.indexer.run import Counts, Details, Indexer
+from simquery.indexer.run import Counts, Indexer
 from simquery.indexer.selection import Selection
 from simquery.indexer.verification import Difference, Report, Verifier
 from simquery.indexer.watching import Change, Watcher

@@ -144,7 +144,7 @@ class _Count:
 
 
 def _path(entry: Entry) -> Path:
-    return entry.candidate.path
+    return entry.file.path
 
 
 def _is_missing(entry: Entry) -> bool:
@@ -155,4 +155,4 @@ def _is_missing(entry: Entry) -> bool:
     """
     if entry.gone_at:
         return False
-    return is_gone(_path(entry)) or (entry.candidate.mtime_ns != 0 and is_folder(_path(entry)))
+    return is_gone(_path(entry)) or (entry.file.mtime_ns != 0 and is_folder(_path(entry)))

@@ -11,29 +11,28 @@ from numpy.typing import NDArray
 from simquery.cluster.vectors import pack
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
+from simquery.indexer.texts import with_fitting_texts
 from simquery.mappings import PATHS_LISTED
 from simquery.pictures.files import Digests
 from simquery.version import __version__
 
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 
+_WHOLE = frozenset({"embedding", "thumbnail", "paths"})
+"""Fields that are no keywords, and the paths, which are never cut: the files could not be found again."""
+
 _ADD = """
 boolean changed = false;
-if (ctx._source.paths.size() < params.most) {
-  for (path in params.paths) {
-    if (ctx._source.paths.size() < params.most && !ctx._source.paths.contains(path)) {
-      ctx._source.paths.add(path);
+for (name in ['paths', 'labels']) {
+  for (text in params[name]) {
+    if (ctx._source[name] == null) {
+      ctx._source[name] = [];
+    }
+    List known = ctx._source[name];
+    if (known.size() < params.most && !known.contains(text)) {
+      known.add(text);
       changed = true;
     }
-  }
-}
-for (label in params.labels) {
-  if (ctx._source.labels == null) {
-    ctx._source.labels = [label];
-    changed = true;
-  } else if (!ctx._source.labels.contains(label)) {
-    ctx._source.labels.add(label);
-    changed = true;
   }
 }
 if (!changed) {
@@ -44,7 +43,7 @@ if (!changed) {
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A content at some paths; ``document`` is what to store where the content is new to the index."""
+    """A content and the files that hold it; ``document`` is what to store where the content is new to the index."""
 
     sha256: str
     paths: list[str]
@@ -54,32 +53,32 @@ class Occurrence:
 
 def image_document(
     digests: Digests,
-    candidate: EvidenceFile,
+    file: EvidenceFile,
     fields: dict[str, Any],
     vector: NDArray[np.float32],
     inference: str | None = None,
 ) -> dict[str, Any]:
-    """Document of a new content, all but its paths and labels.
+    """Document of a new content, without its paths and labels.
 
     Parameters
     ----------
     digests
         Of the file.
-    candidate
-        Where the content was found first: its size, and the modification time there.
+    file
+        The first file with this content: its size and modification time.
     fields
         What decoding found: format, width, height, and the facts that are known.
     vector
         Its feature vector, float32 (dims,). ``norm`` and ``sum`` are taken from it in float64.
     inference
-        What computed the vector, where the embedder says so.
+        What computed the vector, where known.
     """
     exact = vector.astype(np.float64)
     document = {
         "sha256": digests.sha256,
         "md5": digests.md5,
-        "size": candidate.size,
-        "modified_at": _moment(candidate.mtime_ns),
+        "size": file.size,
+        "modified_at": _moment(file.mtime_ns),
         **fields,
         "embedding": pack(vector),
         "norm": float(np.linalg.norm(exact)),
@@ -92,11 +91,12 @@ def image_document(
 
 
 class Images:
-    """Reads and writes an images index."""
+    """Reads and writes an images index during one run."""
 
     def __init__(self, cluster: Cluster, index: str) -> None:
         self._cluster = cluster
         self._index = index
+        self._full: dict[str, _Full] = {}
 
     def known(self, contents: Iterable[str]) -> set[str]:
         """Which of some contents (SHA-256) have a document; sees writes of a moment ago."""
@@ -107,7 +107,8 @@ class Images:
         """Store contents and add paths and labels, atomically for each content.
 
         Several indexers may store the same content at the same time: the first makes the document, the others add
-        their paths to it. To make one that is not there yet costs the server least, so that is tried first.
+        their paths to it. Making a new one costs the server least, so that is tried first. The server is not asked
+        again about documents that list as many paths as they can.
 
         Returns
         -------
@@ -117,14 +118,36 @@ class Images:
         unseen = [occurrence for occurrence in occurrences if occurrence.document is not None]
         answers = self._cluster.bulk(self._index, map(_creation, unseen), return_conflicts=True)
         made = {answer["_id"] for answer in answers if answer["status"] != CONFLICT}
-        additions = [_addition(occurrence) for occurrence in occurrences if occurrence.sha256 not in made]
-        added = self._cluster.bulk(self._index, additions)
         first_paths = {occurrence.sha256: occurrence.paths[0] for occurrence in unseen if occurrence.sha256 in made}
-        return first_paths | {answer["_id"]: answer["get"]["_source"]["paths"][0] for answer in added}
+        additions = []
+        for occurrence in occurrences:
+            full = self._full.get(occurrence.sha256)
+            if full and full.needs_no(occurrence.labels):
+                first_paths[occurrence.sha256] = full.first_path
+            elif occurrence.sha256 not in made:
+                additions.append(_addition(occurrence))
+        for answer in self._cluster.bulk(self._index, additions):
+            source = answer["get"]["_source"]
+            first_paths[answer["_id"]] = source["paths"][0]
+            if len(source["paths"]) >= PATHS_LISTED:
+                self._full[answer["_id"]] = _Full(source["paths"][0], frozenset(source.get("labels", ())))
+        return first_paths
 
     def refresh(self) -> None:
         """Make everything that was stored visible to searches."""
         self._cluster.ask(lambda client: client.indices.refresh(index=self._index))
+
+
+@dataclass(frozen=True)
+class _Full:
+    """What the document of a content lists that has as many paths as it can."""
+
+    first_path: str
+    labels: frozenset[str]
+
+    def needs_no(self, labels: Sequence[str]) -> bool:
+        """Whether adding labels would change nothing."""
+        return self.labels.issuperset(labels) or len(self.labels) >= PATHS_LISTED
 
 
 def _creation(occurrence: Occurrence) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -133,15 +156,16 @@ def _creation(occurrence: Occurrence) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _addition(occurrence: Occurrence) -> tuple[dict[str, Any], dict[str, Any]]:
     parameters = {"paths": occurrence.paths, "labels": occurrence.labels, "most": PATHS_LISTED}
-    body: dict[str, Any] = {"script": {"source": _ADD, "params": parameters}, "_source": ["paths"]}
+    body: dict[str, Any] = {"script": {"source": _ADD, "params": parameters}, "_source": ["paths", "labels"]}
     if occurrence.document is not None:
         body["upsert"] = _document(occurrence)
     return {"update": {"_id": occurrence.sha256, "retry_on_conflict": 20}}, body
 
 
 def _document(occurrence: Occurrence) -> dict[str, Any]:
-    labels = {"labels": occurrence.labels} if occurrence.labels else {}
-    return {**(occurrence.document or {}), "paths": occurrence.paths[:PATHS_LISTED], **labels}
+    labels = {"labels": occurrence.labels[:PATHS_LISTED]} if occurrence.labels else {}
+    document = {**(occurrence.document or {}), "paths": occurrence.paths[:PATHS_LISTED], **labels}
+    return with_fitting_texts(document, without=_WHOLE)
 
 
 def _moment(mtime_ns: int) -> str | None:

@@ -1,4 +1,4 @@
-"""The ledger of a case: one entry for each path seen, with what became of it and why."""
+"""The ledger of a case: one entry for each path seen, which says what became of it and why."""
 
 import hashlib
 import os
@@ -11,35 +11,57 @@ from typing import Any
 
 from simquery.cluster.waiting import CONFLICT, Cluster
 from simquery.indexer.evidence import EvidenceFile
+from simquery.indexer.texts import with_fitting_texts
 from simquery.paths import display_path, real_path
 from simquery.version import __version__
 
-__all__ = ["Entry", "Ledger", "Status", "gone_entry", "refused_entry"]
+__all__ = ["Entry", "Ledger", "Status", "gone_entry"]
+
+
+_WHOLE = frozenset({"path"})
+"""The path of an entry is never cut: the file could not be found again."""
 
 
 class Status(StrEnum):
     """What became of a path."""
 
     INDEXED = "indexed"
-    """The first path seen with its content, which has a document of its own."""
+    """The first path with its content, which has a document."""
     DUPLICATE = "duplicate"
     """Its content was indexed before, from another path; the document lists both."""
     UNREADABLE = "unreadable"
-    """It should be a picture and could not be read; the reason says why."""
+    """It could not be read, or should be a picture and is none that can be used; the reason says why."""
     SKIPPED = "skipped"
-    """It is not a picture, or not a file to look into; the reason says why."""
+    """It is not a picture, or is left out; the reason says why."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One path in the ledger.
 
-    ``sha256`` is None where the content could not be read this time; such a path is tried again by the next run.
-    ``models`` have embedded it; those in ``refused_by`` found nothing in it (zero or infinite features). ``rule`` is
-    the option that left it out. ``gone_at`` says since when the path is known to be gone: an entry is never deleted.
+    Attributes
+    ----------
+    file
+        The path, with the size and modification time that it had.
+    status, reason
+        What became of it, and why.
+    sha256
+        None where the content could not be read this time; the next run tries such a path again.
+    models, refused_by
+        The models that have embedded its content, and those whose vector of it cannot be used.
+    rule
+        The option that left it out.
+    earlier
+        Facts of the entries that it replaces: other contents of the path, and when it was gone.
+    recorded_at
+        When it was written (ISO 8601, UTC).
+    gone_at
+        When the path was found to be gone; an entry is never deleted.
+    revision
+        Sequence number and primary term: the server refuses the write if somebody else was faster.
     """
 
-    candidate: EvidenceFile
+    file: EvidenceFile
     status: Status
     sha256: str | None = None
     reason: str | None = None
@@ -50,17 +72,16 @@ class Entry:
     recorded_at: str = ""
     gone_at: str | None = None
     revision: tuple[int, int] | None = None
-    """Sequence number and primary term, by which a write finds out that somebody else was faster."""
 
-    def is_final(self, candidate: EvidenceFile, models: Iterable[str], rules: Container[str] = ()) -> bool:
+    def is_final(self, file: EvidenceFile, models: Iterable[str], rules: Container[str] = ()) -> bool:
         """Whether the path needs no second look: unchanged, read before, and known to all these models."""
-        if not self._is_same_file(candidate) or self.gone_at:
+        if not self._is_same_file(file) or self.gone_at:
             return False
         if self.models or self.refused_by:
-            return candidate.rule is not None or {*models} <= {*self.models, *self.refused_by}
+            return file.rule is not None or {*models} <= {*self.models, *self.refused_by}
         if self.rule is not None:
-            return self.rule == candidate.rule or self.rule in rules
-        return self.sha256 is not None or (candidate.skipped is not None and candidate.rule is None)
+            return self.rule == file.rule or self.rule in rules
+        return self.sha256 is not None or (file.skipped is not None and file.rule is None)
 
     def following(self, previous: "Entry | None") -> "Entry":
         """Carry over what the ledger knew before: models of the same content, the facts of an earlier one.
@@ -68,13 +89,15 @@ class Entry:
         A content that one model has embedded stays ``indexed`` or ``duplicate``, whatever another makes of it.
         """
         if previous is None:
-            return self
-        current = replace(self, revision=previous.revision, earlier=previous.earlier)
-        if previous.gone_at or previous.sha256 not in (None, self.sha256):
+            return replace(self, revision=None)
+        gone_at = self.gone_at and (previous.gone_at or self.gone_at)
+        current = replace(self, revision=previous.revision, earlier=previous.earlier, gone_at=gone_at)
+        came_back = previous.gone_at and not self.gone_at
+        if came_back or previous.sha256 not in (None, self.sha256):
             current = replace(current, earlier=(*previous.earlier, _was(previous)))
         if previous.sha256 != self.sha256:
             return current
-        known = replace(previous, candidate=self.candidate, gone_at=self.gone_at) if previous.models else current
+        known = replace(previous, file=self.file, gone_at=gone_at) if previous.models else current
         return replace(
             known,
             models=tuple(sorted({*previous.models, *self.models})),
@@ -82,9 +105,9 @@ class Entry:
             earlier=current.earlier,
         )
 
-    def _is_same_file(self, candidate: EvidenceFile) -> bool:
-        was = self.candidate
-        return (was.size, was.mtime_ns) == (candidate.size, candidate.mtime_ns)
+    def _is_same_file(self, file: EvidenceFile) -> bool:
+        was = self.file
+        return (was.size, was.mtime_ns) == (file.size, file.mtime_ns)
 
 
 class Ledger:
@@ -94,21 +117,30 @@ class Ledger:
         self._cluster = cluster
         self._index = index
 
-    def lookup(self, candidates: Sequence[EvidenceFile]) -> list[Entry | None]:
+    def lookup(self, files: Sequence[EvidenceFile]) -> list[Entry | None]:
         """Entries of some paths, None for a path that was never seen; sees writes of a moment ago."""
-        found = self._cluster.found(self._index, [_entry_id(candidate.path) for candidate in candidates])
+        found = self._cluster.found(self._index, [_entry_id(file.path) for file in files])
         return [
-            _entry(candidate.path, document) if document["found"] else None
-            for candidate, document in zip(candidates, found, strict=True)
+            _entry(file.path, document) if document["found"] else None
+            for file, document in zip(files, found, strict=True)
         ]
 
     def record(self, entries: Sequence[Entry]) -> None:
-        """Write entries; each follows what the ledger has for its path, also what somebody else wrote just now."""
+        """Write entries; each follows what the ledger has for its path, also what somebody else wrote just now.
+
+        An entry that the ledger has already is not written again: it is our own, and the answer to the first request
+        was lost.
+        """
         while entries:
-            answers = self._cluster.bulk(self._index, map(_operation, entries), return_conflicts=True)
-            entries = [entry for entry, answer in zip(entries, answers, strict=True) if answer["status"] == CONFLICT]
-            found = self.lookup([entry.candidate for entry in entries])
-            entries = [entry.following(current) for entry, current in zip(entries, found, strict=True)]
+            stamped = [replace(entry, recorded_at=_now()) for entry in entries]
+            answers = self._cluster.bulk(self._index, map(_operation, stamped), return_conflicts=True)
+            refused = [entry for entry, answer in zip(stamped, answers, strict=True) if answer["status"] == CONFLICT]
+            found = self.lookup([entry.file for entry in refused])
+            entries = [
+                entry.following(current)
+                for entry, current in zip(refused, found, strict=True)
+                if current is None or _document(current) != _document(entry)
+            ]
 
     def below(self, *folders: Path) -> Iterator[list[Entry]]:
         """Entries of all paths below some folders, and of these paths themselves, in groups, in the order of the texts.
@@ -121,12 +153,9 @@ class Ledger:
         for hits in self._cluster.pages(self._index, query, "path"):
             yield [_entry(real_path(hit["_source"]["path"]), hit) for hit in hits]
 
-
-def refused_entry(candidate: EvidenceFile, content: str, models: Sequence[str]) -> Entry:
-    """Entry of a picture in which networks find nothing."""
-    names = " and ".join(f"'{model}'" for model in models)
-    reason = f"model {names} finds nothing in it (zero or infinite features)"
-    return Entry(candidate, Status.UNREADABLE, content, reason, refused_by=tuple(models))
+    def refresh(self) -> None:
+        """Make everything that was recorded visible to searches."""
+        self._cluster.ask(lambda client: client.indices.refresh(index=self._index))
 
 
 def gone_entry(entry: Entry) -> Entry:
@@ -137,8 +166,8 @@ def gone_entry(entry: Entry) -> Entry:
 def _was(entry: Entry) -> dict[str, Any]:
     was = {
         "sha256": entry.sha256,
-        "size": entry.candidate.size,
-        "mtime_ns": str(entry.candidate.mtime_ns),
+        "size": entry.file.size,
+        "mtime_ns": str(entry.file.mtime_ns),
         "recorded_at": entry.recorded_at,
         "gone_at": entry.gone_at,
     }
@@ -146,7 +175,7 @@ def _was(entry: Entry) -> dict[str, Any]:
 
 
 def _operation(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
-    target: dict[str, Any] = {"_id": _entry_id(entry.candidate.path)}
+    target: dict[str, Any] = {"_id": _entry_id(entry.file.path)}
     if entry.revision is None:
         return {"create": target}, _document(entry)
     sequence, term = entry.revision
@@ -158,12 +187,12 @@ def _entry_id(path: Path) -> str:
 
 
 def _document(entry: Entry) -> dict[str, Any]:
-    candidate = entry.candidate
+    file = entry.file
     document = {
-        "path": display_path(candidate.path),
-        "size": candidate.size,
-        "mtime": _iso(candidate.mtime_ns),
-        "mtime_ns": str(candidate.mtime_ns),
+        "path": display_path(file.path),
+        "size": file.size,
+        "mtime": _iso(file.mtime_ns),
+        "mtime_ns": str(file.mtime_ns),
         "sha256": entry.sha256,
         "status": str(entry.status),
         "reason": entry.reason,
@@ -172,10 +201,11 @@ def _document(entry: Entry) -> dict[str, Any]:
         "earlier": list(entry.earlier),
         "rule": entry.rule,
         "gone_at": entry.gone_at,
-        "recorded_at": _now(),
+        "recorded_at": entry.recorded_at,
         "version": __version__,
     }
-    return {name: value for name, value in document.items() if value not in (None, [])}
+    known = {name: value for name, value in document.items() if value not in (None, [])}
+    return with_fitting_texts(known, without=_WHOLE)
 
 
 def _entry(path: Path, found: dict[str, Any]) -> Entry:

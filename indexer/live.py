@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 
+from simquery.cluster import translated_errors
 from simquery.indexer.evidence import scan_folders
 from simquery.indexer.run import Counts, Indexer
 from simquery.indexer.selection import Selection
@@ -56,7 +57,7 @@ class LiveIndexing:
 
     def __iter__(self) -> Iterator[Counts]:
         folders = self._selection.folders
-        with self._watcher as watcher:
+        with translated_errors(), self._watcher as watcher:
             files = takewhile(lambda _: not watcher.stopped, scan_folders(folders))
             self._indexer.index(self._selection.of(files), self._progress)
             if watcher.stopped:

@@ -1,4 +1,4 @@
-"""Which files of a folder a run looks at; what an option leaves out has an entry in the ledger that says so."""
+"""Which files of a folder a run looks at; the ledger says of every other file which option leaves it out."""
 
 import os
 import zlib
@@ -8,25 +8,27 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from simquery.indexer.evidence import EvidenceFile
+from simquery.indexer.texts import fitting
 
 __all__ = ["Selection"]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the options of a run leave in and out.
+    """The files that the options of a run select.
 
     Attributes
     ----------
     folders
-        The evidence folders, which patterns are relative to.
+        The evidence folders; patterns are relative to them.
     include
-        Patterns, one of which a file must match; none: every file does. ``*`` also matches ``/``; case does not matter.
+        Patterns, one of which a file must match; without any, every file does. ``*`` also matches ``/``; case does not
+        matter.
     exclude
         Patterns that a file must not match.
     part, parts
-        This run takes part ``part`` (from 1) of ``parts``: whose files these are follows from their paths alone, so
-        machines share a folder without knowing of each other. Files of other parts are not recorded.
+        This run takes part ``part`` (from 1) of ``parts``. The path alone decides which part a file belongs to, so
+        machines can share a folder without knowing of each other. Files of other parts are not recorded.
     """
 
     folders: tuple[Path, ...] = ()
@@ -35,12 +37,12 @@ class Selection:
     part: int = 1
     parts: int = 1
 
-    def of(self, candidates: Iterable[EvidenceFile]) -> Iterator[EvidenceFile]:
+    def of(self, files: Iterable[EvidenceFile]) -> Iterator[EvidenceFile]:
         """The files of this run's part; those that are left out are marked as skipped."""
-        for candidate in candidates:
-            if self._is_ours(candidate.path):
-                rule = None if candidate.skipped or candidate.unreadable else self._rule(candidate.path)
-                yield candidate if rule is None else replace(candidate, skipped=f"left out by {rule}", rule=rule)
+        for file in files:
+            if self._is_ours(file.path):
+                rule = None if file.skipped or file.unreadable else self._rule(file.path)
+                yield file if rule is None else replace(file, skipped=f"left out by {rule}", rule=rule)
 
     def _is_ours(self, path: Path) -> bool:
         return self.parts == 1 or zlib.crc32(os.fsencode(path)) % self.parts == self.part - 1
@@ -51,9 +53,9 @@ class Selection:
         text = self._relative(path).lower()
         for pattern in self.exclude:
             if fnmatchcase(text, pattern.lower()):
-                return f"--exclude {pattern}"
+                return fitting(f"--exclude {pattern}")
         if self.include and not any(fnmatchcase(text, pattern.lower()) for pattern in self.include):
-            return f"--include {' '.join(self.include)}"
+            return fitting(f"--include {' '.join(self.include)}")
         return None
 
     def _relative(self, path: Path) -> str:

@@ -1,5 +1,7 @@
-"""How long each stage of a run is busy, in ``simquery-timings``: the slowest one decides how fast a run is."""
+"""How long each stage of a run is busy, in ``simquery-timings``: the slowest stage limits the speed of a run."""
 
+import logging
+import math
 import threading
 import time
 import uuid
@@ -8,14 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from simquery.cluster import FOREIGN_ERRORS
 from simquery.cluster.waiting import Cluster
+from simquery.errors import ClusterError
 from simquery.mappings import open_index
 
 __all__ = ["Timings"]
+
+logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 10.0
 
@@ -27,21 +34,20 @@ class _Busy:
 
 
 class Timings:
-    """Busy seconds of the stages of one run; may be used by several threads.
+    """Busy seconds of the stages of one indexer's runs; may be used by several threads.
 
     A stage's pictures per second are the sum of ``count`` over the sum of ``seconds`` of its documents.
 
     Parameters
     ----------
-    client, cluster
-        Where they are stored.
+    client
+        Connection to the cluster.
     case
         What is being indexed: the ``dataset`` of the documents.
     """
 
-    def __init__(self, client: Elasticsearch, cluster: Cluster, case: str) -> None:
-        self._index = open_index(client, "timings")
-        self._cluster = cluster
+    def __init__(self, client: Elasticsearch, case: str) -> None:
+        self._client = client
         self._case = case
         self._run = uuid.uuid4().hex
         self._busy: dict[tuple[str, str | None, str | None], _Busy] = defaultdict(_Busy)
@@ -62,7 +68,15 @@ class Timings:
                 busy.count += count
 
     def store(self, *, only_if_due: bool = False) -> None:
-        """Write a document for each stage that was busy since the last ones; now and then, or at once."""
+        """Write a document for each stage that was busy since the last ones.
+
+        Times are for information: where the cluster does not take them at once, they are lost and the run goes on.
+
+        Parameters
+        ----------
+        only_if_due
+            Write only if some seconds have passed since the last time.
+        """
         now = time.monotonic()
         if only_if_due and now < self._due:
             return
@@ -78,4 +92,9 @@ class Timings:
             target = {"index": {"_id": f"{self._run}-{self._stored}"}}
             operations.append((target, {**facts, "seconds": spent.seconds, "count": spent.count}))
             self._stored += 1
-        self._cluster.bulk(self._index, operations)
+        cluster = Cluster(self._client, patience_seconds=0.0)
+        try:
+            cluster.bulk(cluster.ask(partial(open_index, kind="timings")), operations)
+        except (ClusterError, *FOREIGN_ERRORS) as error:
+            logger.warning("How long the stages of the run took cannot be stored (%s); the run goes on.", error)
+            self._due = math.inf  # one more try, at its end

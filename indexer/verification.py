@@ -14,9 +14,9 @@ from simquery.cluster.vectors import unpack
 from simquery.cluster.waiting import Cluster
 from simquery.errors import CaseError
 from simquery.indexer.evidence import EvidenceFile, is_gone, scan
+from simquery.indexer.hashing import hash_file
 from simquery.indexer.images import PATHS_LISTED, Images
 from simquery.indexer.ledger import Entry, Ledger, Status
-from simquery.indexer.reading import hash_file
 from simquery.mappings import case_indices, files_index, open_files_index
 from simquery.paths import display_path, real_path
 from simquery.pictures.files import Digests
@@ -131,14 +131,14 @@ class Verifier:
             for entry in entries:
                 if entry.gone_at:
                     report.gone += 1
-                elif is_gone(entry.candidate.path):
-                    report.note(entry.candidate.path, "is in the ledger and not there any more")
+                elif is_gone(entry.file.path):
+                    report.note(entry.file.path, "is in the ledger and not there any more")
             for model, meta in self._indices.items():
                 embedded = [entry for entry in entries if model in entry.models]
                 known = Images(self._cluster, meta["index"]).known(str(entry.sha256) for entry in embedded)
                 for entry in embedded:
                     if entry.sha256 not in known:
-                        report.note(entry.candidate.path, f"has no document of model '{model}'")
+                        report.note(entry.file.path, f"has no document of model '{model}'")
 
     def _compare_documents(self, model: str, report: Report, progress: Callable[[int], None]) -> None:
         meta, count = self._indices[model], 0
@@ -174,7 +174,7 @@ def _compare_file(file: EvidenceFile, entry: Entry | None, report: Report) -> No
     report.statuses[entry.status] += 1
     if entry.gone_at:
         report.note(file.path, "is there again, and the ledger says that it is gone")
-    elif (file.size, file.mtime_ns) != (entry.candidate.size, entry.candidate.mtime_ns):
+    elif (file.size, file.mtime_ns) != (entry.file.size, entry.file.mtime_ns):
         report.note(file.path, "has changed since it was looked at")
 
 

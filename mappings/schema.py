@@ -38,7 +38,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SCHEMA = 5
-"""Version of the mappings. Raise it with every change that existing documents do not fit."""
+"""Version of the mappings of a case. Raise it with every change that existing documents do not fit."""
+
+_SCHEMA_OF_RECORDS = 4
+"""Version of the mappings of results and marks, which outlive the cases: they cannot be made again."""
 
 PATHS_LISTED = 1000
 """Most paths that a picture's document lists: each new path rewrites the whole document with its vector. The ledger has
@@ -322,7 +325,7 @@ def _create(
     if client.indices.exists(index=name):
         return
     body = template(kind)["template"]
-    body["mappings"]["_meta"] = {"schema": SCHEMA} | facts
+    body["mappings"]["_meta"] = {"schema": SCHEMA if "case" in facts else _SCHEMA_OF_RECORDS} | facts
     # Kibana filters all panels of a dashboard by one field. The field has the same value in all documents of the index,
     # so it is a runtime field and not stored.
     emitted = {key: facts[key] for key in ("case", "model") if key in facts}
@@ -351,11 +354,12 @@ def _mappings(client: Elasticsearch, name: str) -> dict[str, Any]:
 
 
 def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
-    schema = meta.get("schema")
-    if schema != SCHEMA:
+    schema, used = meta.get("schema"), SCHEMA if "case" in expected else _SCHEMA_OF_RECORDS
+    if schema != used:
+        again = ", or index the evidence again under another case name" if "case" in expected else ""
         raise SchemaError(
-            f"Index '{name}' has schema version {schema}, but this simquery uses version {SCHEMA}: use the version of"
-            " simquery that created the index, or index the evidence again under another case name."
+            f"Index '{name}' has schema version {schema}, but this simquery uses version {used}: use the version of"
+            f" simquery that created the index{again}."
         )
     for key, value in expected.items():
         if meta.get(key) == value:

@@ -1,6 +1,7 @@
 """Decoding in separate processes, so that a file that crashes, hangs or takes over its decoder costs one picture."""
 
 import atexit
+import contextlib
 import json
 import logging
 import os
@@ -10,12 +11,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from simquery.errors import PictureError, SimqueryError
 from simquery.paths import display_path
@@ -57,6 +60,8 @@ class Decoders:
         for _ in range(count):
             self._idle.put(None)
         self._running: set[_Process] = set()
+        self._awaited: dict[threading.Thread, _Process] = {}
+        self._abandoned: WeakSet[threading.Thread] = WeakSet()
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
 
     def decode(
@@ -85,6 +90,8 @@ class Decoders:
         ------
         SimqueryError
             When no decoder process can be started.
+        InterruptedError
+            When `abandon` was called for this thread.
         """
         with ExitStack() as stack:
             try:
@@ -100,10 +107,14 @@ class Decoders:
         self, path: Path, file: BufferedReader, into: Sequence[Pixels], *, thumbnail: bool
     ) -> dict[str, Any] | PictureError:
         process = self._idle.get()
+        if threading.current_thread() in self._abandoned:
+            self._idle.put(process)
+            raise InterruptedError
         try:
             if process is None:
                 process = _Process(self._lock.fileno())
                 self._running.add(process)
+            self._awaited[threading.current_thread()] = process
             return process.decode(file, into, thumbnail=thumbnail)
         except (EOFError, OSError, ValueError, LookupError, TypeError) as error:
             if process is None:
@@ -114,7 +125,19 @@ class Decoders:
             logger.info("'%s': %s", display_path(path), failure)
             return failure
         finally:
+            self._awaited.pop(threading.current_thread(), None)
             self._idle.put(process)
+
+    def abandon(self, threads: Iterable[threading.Thread]) -> None:
+        """Kill the processes that these threads wait for, and start none for them any more.
+
+        So a run can end while a network share gives no answer.
+        """
+        for thread in threads:
+            self._abandoned.add(thread)
+            process = self._awaited.get(thread)
+            if process is not None:
+                process.abandon()
 
     def close(self) -> None:
         """End all processes."""
@@ -207,6 +230,12 @@ class _Process:
             place += os.preadv(self._pixels, [values.data], place)
         if place != sum(values.nbytes for values in into):
             raise ValueError("pixels are missing")
+
+    def abandon(self) -> None:
+        """Kill it, and wake up the thread that waits for its answer: it may not end before the file system answers."""
+        self._process.kill()
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """Kill the process, whatever it is doing."""

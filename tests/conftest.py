@@ -30,8 +30,9 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 def _no_thread_left_behind() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    # TensorFlow and the HTTP client keep threads of their own; readers and preparers are ours to end.
-    left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(("reader", "preparer"))]
+    # TensorFlow and the HTTP client keep threads of their own; readers, preparers and writers are ours to end.
+    ours = ("reader", "preparer", "writer")
+    left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(ours)]
     assert not left
 
 

@@ -21,6 +21,7 @@ from simquery.case_options import (
     selection,
 )
 from simquery.choices import choice
+from simquery.cluster import translated_errors
 from simquery.connection import open_cluster
 from simquery.errors import QueryError
 from simquery.settings import Settings, load_settings
@@ -107,6 +108,7 @@ class Case:
         """Close the connection to the cluster."""
         self._client.close()
 
+    @translated_errors()
     def index(
         self, *folders: PictureName, progress: IndexProgress | None = None, **options: Unpack[IndexOptions]
     ) -> "Counts":
@@ -152,6 +154,7 @@ class Case:
             indexer.record_gone(folder, missing_is_true=options.get("record_missing", False))
         return indexer.counts
 
+    @translated_errors()
     def watch(
         self,
         *folders: PictureName,
@@ -192,6 +195,7 @@ class Case:
             missing_is_true=options.get("record_missing", False),
         )
 
+    @translated_errors()
     def verify(
         self, *folders: PictureName, rehash: bool = False, progress: Callable[[int], None] = lambda _: None
     ) -> "Report":
@@ -218,6 +222,7 @@ class Case:
         checked = check_folders(map(Path, folders))
         return Verifier(self._client, self.name).verify(checked, rehash=rehash, progress=progress)
 
+    @translated_errors()
     def query(self, *references: PictureName, **options: Unpack[QueryOptions]) -> "Ranking":
         """Rank the pictures of the case by their similarity to one or several reference pictures.
 
@@ -245,18 +250,22 @@ class Case:
         searcher, query = self._prepared(references, options)
         return searcher.rank(query)
 
+    @translated_errors()
     def prepare(self, *references: PictureName, **options: Unpack[QueryOptions]) -> "Query":
         """Embed the references and build the query, without running it; parameters and errors as for `query`."""
         return self._prepared(references, options)[1]
 
+    @translated_errors()
     def rank(self, query: "Query") -> "Ranking":
         """Run a query that `prepare` returned; errors as for `query`."""
         return self._searcher().rank(query)
 
     def hits(self, query: "Query") -> "Iterator[Hit]":
         """Run a query that `prepare` returned, hit by hit, without holding a long ranking in memory."""
-        return self._searcher().hits(query)
+        with translated_errors():
+            yield from self._searcher().hits(query)
 
+    @translated_errors()
     def save(self, ranking: "Ranking", *, note: str | None = None, blur: bool = False) -> "Saved":
         """Save a ranking with thumbnails, so that Kibana can show it and its hits can be marked.
 
@@ -278,6 +287,7 @@ class Case:
 
         return save_ranking(self._client, ranking, note=note, blur=blur)
 
+    @translated_errors()
     def mark(self, query: str, ranks: Collection[int], verdict: str, *, note: str | None = None) -> "Review":
         """Record an analyst's verdict on hits of a saved query; marks are added and never changed.
 
@@ -304,6 +314,7 @@ class Case:
         mark_hits(self._client, query, ranks, choice(Verdict, verdict, "verdict"), note=note)
         return self.review(query)
 
+    @translated_errors()
     def review(self, query: str) -> "Review":
         """Read the marks of a saved query.
 
@@ -316,6 +327,7 @@ class Case:
 
         return read_review(self._client, query)
 
+    @translated_errors()
     def recall(
         self,
         distances: Sequence[str] = (),
@@ -362,6 +374,7 @@ class Case:
             progress=progress,
         )
 
+    @translated_errors()
     def status(self) -> "CaseStatus":
         """Count what the case holds."""
         from simquery.status import case_status

@@ -45,6 +45,8 @@ class IndexOptions(TypedDict, total=False):
         Store a small JPEG with each picture.
     record_missing
         Record missing files as gone, even if it looks as if their disk is not mounted.
+    large_minutes
+        Minutes that hashing all files larger than 1 GiB may take together, by default 10. They come last.
     """
 
     include: Sequence[str]
@@ -55,6 +57,7 @@ class IndexOptions(TypedDict, total=False):
     label_folders: bool
     thumbnails: bool
     record_missing: bool
+    large_minutes: float
 
 
 class QueryOptions(TypedDict, total=False):
@@ -127,6 +130,7 @@ def details(options: IndexOptions) -> "Details":
         thumbnails=options.get("thumbnails", False),
         label_folders=options.get("label_folders", False),
         min_side=options.get("min_side", 0),
+        large_minutes=options.get("large_minutes", 10.0),
     )
 
 

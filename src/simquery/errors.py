@@ -25,6 +25,8 @@
       - PortError
       - DataVersionError
    + VerificationError (7): disk, ledger and documents do not agree
+   + UnforeseenError (1): an error that nobody foresaw, with what was being done
+      - OutOfMemoryError
 
 Usage errors of the command line also end with 2, and Ctrl-C with 130. Each message is one or two clear sentences:
 what went wrong, with which file or address, and what to do about it. The command line prints the message and ends
@@ -50,12 +52,14 @@ __all__ = [
     "MissingEvidenceError",
     "NodeError",
     "NotElasticsearchError",
+    "OutOfMemoryError",
     "PictureError",
     "PortError",
     "QueryError",
     "SchemaError",
     "SettingsError",
     "SimqueryError",
+    "UnforeseenError",
     "UnknownModelError",
     "VerificationError",
     "WeightsError",
@@ -176,3 +180,11 @@ class VerificationError(SimqueryError):
     """The files on disk, the ledger and the images indices do not agree."""
 
     exit_code = 7
+
+
+class UnforeseenError(SimqueryError):
+    """An error that nobody foresaw; the message says what was being done, and with which file."""
+
+
+class OutOfMemoryError(UnforeseenError):
+    """The machine has too little memory for what was being done."""

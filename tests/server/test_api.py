@@ -11,7 +11,7 @@ import pytest
 
 import simquery
 from simquery.cli.main import cli
-from simquery.errors import CaseError, FolderError, PictureError, QueryError
+from simquery.errors import CaseError, ClusterError, FolderError, PictureError, QueryError
 from simquery.settings import Settings
 from tests.conftest import pixels, save_picture
 from tests.server.conftest import MODEL
@@ -174,3 +174,12 @@ def test_vectors_of_a_program_are_those_of_a_picture_file(case: str, evidence: P
         save_picture(evidence.parent / "copy.bmp", 3)
         assert pixels(3).any()
         assert opened.query(evidence.parent / "copy.bmp", k=1).hits[0].paths == (str(evidence / "3.png"),)
+
+
+def test_errors_of_the_cluster_are_those_of_simquery(case: str, evidence: Path) -> None:
+    with simquery.open_case(case) as opened:
+        opened.index(evidence)
+        with pytest.raises(ClusterError, match="nonsense"):
+            opened.query(evidence / "1.png", raw={"nonsense": {}})
+        with pytest.raises(ClusterError, match="nonsense"):
+            list(opened.hits(opened.prepare(evidence / "1.png", raw={"nonsense": {}}, k=None)))

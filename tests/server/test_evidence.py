@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,12 +37,12 @@ from simquery.indexer import (
     Selection,
     Verifier,
     check_folders,
+    hashing,
     images,
-    run,
     scan,
 )
+from simquery.indexer.hashing import hash_file
 from simquery.indexer.ledger import Ledger
-from simquery.indexer.reading import hash_file
 from simquery.mappings import files_index, images_index
 from simquery.pictures.formats import decoded_formats
 from simquery.settings import Settings
@@ -249,11 +250,11 @@ def test_several_models_share_one_reading(
     Image.new("RGB", (20, 20)).save(tmp_path / "dark.png")
     hashed = []
 
-    def hash_and_count(candidate: EvidenceFile, stopped: Callable[[], bool]) -> object:
-        hashed.append(candidate)
-        return hash_file(candidate, stopped)
+    def hash_and_count(file: EvidenceFile, *limits: Any) -> object:
+        hashed.append(file)
+        return hash_file(file, *limits)
 
-    monkeypatch.setattr(run, "hash_file", hash_and_count)
+    monkeypatch.setattr(hashing, "hash_file", hash_and_count)
     indexer = Indexer(client, case, [Mean(), Wide(), Blind()])
     indexer.index(scan(tmp_path), lambda _: None)
     assert counted(indexer.counts) == {"indexed": 6}
@@ -603,7 +604,11 @@ def test_runs_that_are_killed_at_any_moment_lose_and_double_nothing(
     script = ROOT / "benchmarks" / "kills.py"
     done = subprocess.run(
         [sys.executable, script, tmp_path, "--case", case, "--model", "mean", "--kills", "3", "--json"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "SIMQUERY_EMBEDDERS": '{"mean": "tests.plain:Mean"}'},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+            "SIMQUERY_EMBEDDERS": '{"mean": "tests.plain:Mean"}',
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -13,8 +13,8 @@ from PIL import Image
 
 from simquery.embedders import Embedder, Features, Pixels
 from simquery.errors import ClusterError
-from simquery.indexer import Counts, EvidenceFile, Indexer, run, scan
-from simquery.indexer.reading import hash_file
+from simquery.indexer import Counts, EvidenceFile, Indexer, hashing, scan
+from simquery.indexer.hashing import hash_file
 from simquery.mappings import files_index, images_index
 from simquery.paths import real_path
 from simquery.query import Searcher
@@ -165,13 +165,13 @@ def test_a_copy_that_vanishes_does_not_take_the_others_along(
     first = save_picture(tmp_path / "a.png", 1)
     shutil.copy(first, tmp_path / "b.png")
 
-    def hash_then_vanish(candidate: EvidenceFile, stopped: Callable[[], bool]) -> object:
-        digests = hash_file(candidate, stopped)
-        if candidate.path == first:
+    def hash_then_vanish(file: EvidenceFile, *limits: Any) -> object:
+        digests = hash_file(file, *limits)
+        if file.path == first:
             first.unlink()  # after it was hashed, before it is decoded
         return digests
 
-    monkeypatch.setattr(run, "hash_file", hash_then_vanish)
+    monkeypatch.setattr(hashing, "hash_file", hash_then_vanish)
     indexer = Indexer(client, case, embedder)
     indexer.index(list(scan(tmp_path)), lambda _: None)
     assert counted(indexer.counts) == {"indexed": 1, "unreadable": 1}
@@ -369,7 +369,7 @@ def test_an_empty_folder_is_no_error(index: Index, tmp_path: Path) -> None:
     assert counted(index(tmp_path)) == {}
 
 
-def test_candidates_may_come_from_anywhere(client: Elasticsearch, case: str, embedder: Embedder) -> None:
+def test_files_may_come_from_anywhere(client: Elasticsearch, case: str, embedder: Embedder) -> None:
     indexer = Indexer(client, case, embedder)
     indexer.index([EvidenceFile(Path("/nowhere/a.png"))], lambda _: None)
     assert counted(indexer.counts) == {"unreadable": 1}

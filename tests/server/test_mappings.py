@@ -12,6 +12,7 @@ from simquery.mappings import (
     install_templates,
     open_files_index,
     open_images_index,
+    open_index,
     template,
 )
 
@@ -82,3 +83,11 @@ def test_a_case_without_pictures_says_what_there_is(client: Elasticsearch, case:
     open_images_index(client, case, "net", 8, "a" * 64)
     with pytest.raises(CaseError, match=f"Nothing has been indexed yet in case '{case}' with model 'other'.*'net'"):
         embedding_facts(client, case, "other")
+
+
+def test_saved_results_and_marks_outlive_a_new_schema_of_the_cases(client: Elasticsearch) -> None:
+    # Nobody can make them again, so a number that rises with the mappings of pictures must not lock them.
+    for kind in ("results", "marks"):
+        name = open_index(client, kind)
+        made = client.indices.get_mapping(index=name).body[name]["mappings"]["_meta"]["schema"]
+        assert made == template(kind)["template"]["mappings"]["_meta"]["schema"] < SCHEMA

@@ -7,8 +7,8 @@ import pytest
 from simquery.errors import FolderError
 from simquery.indexer import Watcher, check_folder, scan
 from simquery.indexer.evidence import is_folder, is_gone
+from simquery.indexer.hashing import hash_file
 from simquery.indexer.inventory import Inventory, Missing
-from simquery.indexer.reading import hash_file
 from simquery.pictures.files import Digests, open_evidence
 from tests.conftest import save_picture, unprivileged
 from tests.machine import memory_mounted

@@ -99,6 +99,24 @@ def test_port_in_use(settings: Settings) -> None:
             LocalNode(settings.model_copy(update={"port": port})).up()
 
 
+def test_a_port_that_is_taken_while_the_server_starts_is_replaced(settings: Settings, server: Path) -> None:
+    taken = 'echo "ERROR org.elasticsearch.http.BindHttpException: Failed to bind to 127.0.0.1"; exit 1'
+    then = 'test -e "$ES_PATH_CONF/tried" || { touch "$ES_PATH_CONF/tried"; ' + taken + "; }"
+    program = server / "bin" / "elasticsearch"
+    program.write_text(program.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{then}\n"))
+    lines: list[str] = []
+    with pytest.raises(NodeError, match="the disk is on fire"):
+        LocalNode(settings).up(lines.append)
+    assert [line.split()[0] for line in lines] == ["starting", "another", "starting"]
+
+    (settings.home / "config" / "tried").unlink()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(PortError, match="Failed to bind"):
+        LocalNode(settings.model_copy(update={"port": port})).up()
+
+
 def test_no_room_for_data(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "SPACE_FOR_DATA", 10**18)
     with pytest.raises(DiskSpaceError, match="the node's data"):

@@ -52,6 +52,13 @@ def _evidence_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--label-folders", is_flag=True, help="Label pictures with the name of their folder."),
             click.option("--thumbnails", is_flag=True, help="Store a small JPEG with each picture."),
             click.option(
+                "--large-minutes",
+                type=click.FloatRange(0),
+                default=10.0,
+                show_default=True,
+                help="Time limit for hashing all files larger than 1 GiB; they come last.",
+            ),
+            click.option(
                 "--record-missing",
                 is_flag=True,
                 help="Record missing files as gone, even if it looks as if their disk is not mounted.",

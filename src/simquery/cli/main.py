@@ -81,10 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except OSError as error:
         _fail(f"{error.filename or 'The output'}: {error.strerror or error}.", SimqueryError.exit_code)
+    except MemoryError:
+        _fail(
+            "Not enough memory. Close other programs, or ask for less: fewer hits, no --all.", SimqueryError.exit_code
+        )
     except Exception as error:
         logger.debug("", exc_info=True)
         what = f"{type(error).__name__}: {error}"
-        _fail(f"Something went wrong that should not have: {what}. Please report it.", SimqueryError.exit_code)
+        _fail(
+            f"An unexpected error: {what}. Run it again with --verbose, and please report it.", SimqueryError.exit_code
+        )
 
 
 def _fail(message: str, code: int) -> None:

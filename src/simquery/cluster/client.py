@@ -1,6 +1,8 @@
 """The connection to Elasticsearch, and what its failures mean to a user."""
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import elastic_transport
@@ -19,7 +21,7 @@ from simquery.errors import (
 from simquery.paths import printable
 from simquery.settings import Settings
 
-__all__ = ["FOREIGN_ERRORS", "MINIMUM_VERSION", "connect", "explain"]
+__all__ = ["FOREIGN_ERRORS", "MINIMUM_VERSION", "connect", "explain", "translated_errors"]
 
 MINIMUM_VERSION = (9, 2)
 """The first version that knows ``index.mapping.exclude_source_vectors``, which the mappings pin."""
@@ -66,6 +68,15 @@ def connect(settings: Settings) -> Elasticsearch:
         needed = ".".join(str(part) for part in MINIMUM_VERSION)
         raise NotElasticsearchError(f"{settings.url} runs Elasticsearch {version}; simquery needs {needed} or newer.")
     return client
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the errors of the Elasticsearch client into ours; a context manager, or a decorator of a function."""
+    try:
+        yield
+    except FOREIGN_ERRORS as error:
+        raise explain(error) from error
 
 
 def explain(error: Exception, address: str = "The cluster") -> ClusterError:

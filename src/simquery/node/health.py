@@ -9,7 +9,7 @@ from elasticsearch import ApiError, AuthenticationException, AuthorizationExcept
 
 from simquery.cluster import FOREIGN_ERRORS, explain
 from simquery.cluster.transport import PunctualNode
-from simquery.errors import NodeError
+from simquery.errors import NodeError, PortError
 from simquery.node.process import last_words
 
 __all__ = ["Engine", "PasswordRefusedError", "ask", "is_settled", "node_client", "pauses", "wait_until_ready"]
@@ -24,6 +24,8 @@ LONGEST_PAUSE = 2.0
 REQUEST_TIMEOUT = 408
 """Status of the answer when the health that was asked for did not come in time."""
 UNAVAILABLE = 503
+PORT_TAKEN = "BindHttpException"
+"""What the server names its error when its port is taken."""
 
 
 class PasswordRefusedError(NodeError):
@@ -140,6 +142,8 @@ def wait_until_ready(client: Elasticsearch, engine: Engine, prepare: Callable[[]
 
     Raises
     ------
+    PortError
+        When another program took the server's port while it started.
     NodeError
         When the server ends, refuses the password, or is not ready in time.
     """
@@ -168,7 +172,8 @@ def wait_until_ready(client: Elasticsearch, engine: Engine, prepare: Callable[[]
         if not answered:
             if engine.failed():
                 words = last_words(engine.output()) or "It ended without an error message; was it killed?"
-                raise NodeError(f"Elasticsearch did not start:\n{words}\n{see_also}")
+                failure = PortError if PORT_TAKEN in words else NodeError
+                raise failure(f"Elasticsearch did not start:\n{words}\n{see_also}")
             time.sleep(next(pause))
     state = "did not answer" if health is None else f"was still {health.get('status')}"
     raise NodeError(f"Elasticsearch {state} after {SECONDS_TO_START:.0f} s. {see_also}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import AnyHttpUrl, SecretStr
 
-from simquery.errors import ClusterUnreachableError, NodeError
+from simquery.errors import ClusterUnreachableError, NodeError, PortError
 from simquery.node.account import Account, server_account
 from simquery.node.api_key import ensure_api_key
 from simquery.node.certificate import ensure_certificate
@@ -125,22 +125,31 @@ class LocalNode:
         engine, start = self._prepare(server, account)
         layout.make_folders(account)
         ensure_certificate(layout.key, layout.certificate, account)
-        launch = Launch(account, port, settings.heap, self._password())
-        record = Record(server.version, server.source, port, settings.heap, tls=True)
-        record.write(layout.record)
-        report(
-            f"starting Elasticsearch {server.version} ({server.source}) at {record.url} with a heap of "
-            f"{settings.heap}" + (f" as user {account.uid}" if account.drops_root else "")
-        )
-        started = time.monotonic()
+
+        def launch(port: int) -> None:
+            record = Record(server.version, server.source, port, settings.heap, tls=True)
+            record.write(layout.record)
+            report(
+                f"starting Elasticsearch {server.version} ({server.source}) at {record.url} with a heap of "
+                f"{settings.heap}" + (f" as user {account.uid}" if account.drops_root else "")
+            )
+            started = time.monotonic()
+            try:
+                start(Launch(account, port, settings.heap, self._password()))
+                health = self._ready(engine, record.url)
+            except BaseException:  # Ctrl-C as well: no half-started server stays behind
+                engine.stop()
+                raise
+            write_data_version(layout.data_version, server.version)
+            report(f"{health} after {time.monotonic() - started:.0f} s")
+
         try:
-            start(launch)
-            health = self._ready(engine, record.url)
-        except BaseException:  # Ctrl-C as well: no half-started server stays behind
-            engine.stop()
-            raise
-        write_data_version(layout.data_version, server.version)
-        report(f"{health} after {time.monotonic() - started:.0f} s")
+            launch(port)
+        except PortError:
+            if settings.port is not None:
+                raise
+            report(f"another program has taken port {port} in the meantime: trying another port")
+            launch(choose_port(None))
 
     def _ready(self, engine: Engine, url: str) -> str:
         """Wait until the node is ready, see to the key for everyday work, and return the node's health."""

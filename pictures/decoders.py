@@ -129,9 +129,9 @@ class Decoders:
             self._idle.put(process)
 
     def abandon(self, threads: Iterable[threading.Thread]) -> None:
-        """Kill the processes that these threads wait for, and start none for them any more.
+        """Kill the processes that these threads wait for, and start no more for them.
 
-        So a run can end while a network share gives no answer.
+        This lets a run end while a network share does not answer.
         """
         for thread in threads:
             self._abandoned.add(thread)
@@ -232,7 +232,7 @@ class _Process:
             raise ValueError("pixels are missing")
 
     def abandon(self) -> None:
-        """Kill it, and wake up the thread that waits for its answer: it may not end before the file system answers."""
+        """Kill the process, which may end only when the file system answers, and wake the thread that waits for it."""
         self._process.kill()
         with contextlib.suppress(OSError):  # it has ended by itself
             self._connection.shutdown(socket.SHUT_RDWR)

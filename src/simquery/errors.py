@@ -183,8 +183,8 @@ class VerificationError(SimqueryError):
 
 
 class UnforeseenError(SimqueryError):
-    """An error that nobody foresaw; the message says what was being done, and with which file."""
+    """An unexpected error; the message says what was being done, and with which file."""
 
 
 class OutOfMemoryError(UnforeseenError):
-    """The machine has too little memory for what was being done."""
+    """The machine does not have enough memory for what was being done."""

@@ -367,7 +367,7 @@ def waiting() -> Iterator[threading.Event]:
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "waiting for it" in record.getMessage():
+            if "Waiting for at most" in record.getMessage():
                 event.set()
 
     logger, listener = logging.getLogger("simquery.cluster"), Listener()

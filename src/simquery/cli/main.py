@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.debug("", exc_info=True)
         what = f"{type(error).__name__}: {error}"
         _fail(
-            f"An unexpected error: {what}. Run it again with --verbose, and please report it.", SimqueryError.exit_code
+            f"Unexpected error: {what}. Run the command again with --verbose and report the output.",
+            SimqueryError.exit_code,
         )
 
 

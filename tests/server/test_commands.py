@@ -166,7 +166,7 @@ def test_an_evidence_folder_that_is_empty_all_of_a_sudden_stops_the_command(
     evidence.mkdir()
     for command in ("index", "watch"):
         message = fails(3, command, evidence, "--case", case)
-        assert f"The folder '{evidence}' is empty, and the case knows 11 files in it" in message
+        assert f"The folder '{evidence}' is empty, but the case knows 11 files in it" in message
         assert "add --record-missing" in message
     counts = json.loads(simquery("index", evidence, "--case", case, "--record-missing", "--json").stdout)
     assert counts["gone"] == 11

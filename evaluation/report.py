@@ -29,7 +29,7 @@ def check_folder_is_new(folder: Path) -> None:
         When it exists and is not empty, or is a file.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(f"'{folder}' already exists, and nothing is overwritten: name another folder with --out.")
+        raise SettingsError(f"'{folder}' already exists and is not overwritten: give another folder with --out.")
 
 
 def free_folder(name: str) -> Path:

@@ -32,7 +32,7 @@ def parse_measure(name: str) -> Measure:
     symbol, at, cutoff = name.partition("@")
     if symbol not in MEASURES:
         raise SettingsError(
-            f"There is no measure '{name}'. There are: {', '.join(MEASURES)}; for example P@50, IR@0.8."
+            f"There is no measure '{name}'. Choose from: {', '.join(MEASURES)}; for example P@50, IR@0.8."
         )
     return MEASURES[symbol].parse(cutoff if at else None)
 

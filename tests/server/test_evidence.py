@@ -351,7 +351,7 @@ def test_verify_says_what_differs(client: Elasticsearch, case: str, tmp_path: Pa
     assert {name: problem.split(" SHA-256 ")[0] for name, problem in found.items()} == {
         "changed.png": "has the",
         "rewritten.png": "has the",
-        "gone.png": "is in the ledger and not there any more",
+        "gone.png": "is in the ledger but no longer exists",
         "unknown.png": "is not in the ledger",
         "undocumented.png": "has no document of model 'mean'",
         bent: found[bent],
@@ -367,7 +367,7 @@ def waiting() -> Iterator[threading.Event]:
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "waiting for it" in record.getMessage():
+            if "Waiting for at most" in record.getMessage():
                 event.set()
 
     logger, listener = logging.getLogger("simquery.cluster"), Listener()

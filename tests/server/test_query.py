@@ -412,7 +412,7 @@ def test_a_reference_is_named_by_its_content_and_looked_for_in_its_variants(
     with pytest.raises(PictureError, match="holds no picture with the SHA-256"):
         searcher.reference("f" * 64)
     (tmp_path / "5.png").unlink()
-    with pytest.raises(PictureError, match="can be read now"):
+    with pytest.raises(PictureError, match="can be read any more"):
         searcher.reference(plain.sha256, [Augmentation.GREY])
 
 

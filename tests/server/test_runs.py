@@ -144,7 +144,7 @@ def test_times_that_cannot_be_stored_do_not_end_a_run(
         assert counted(indexed(client, case, tmp_path)) == {"indexed": 1, "unchanged": 1}
     finally:
         client.indices.put_settings(index="simquery-timings", settings={"index.blocks.write": None})
-    assert "the run goes on" in caplog.text
+    assert "the run continues" in caplog.text
 
 
 class Forgetful(Cluster):

@@ -154,5 +154,5 @@ def test_an_installed_package_can_bring_a_distance(monkeypatch: pytest.MonkeyPat
     for name in ("wrong", "missing"):
         with pytest.raises(QueryError, match=f"Distance '{name}'"):
             find_distance(name)
-    with pytest.raises(QueryError, match=r"There are: cosine, .*, chebyshev, missing, wrong"):
+    with pytest.raises(QueryError, match=r"Choose from: cosine, .*, chebyshev, missing, wrong"):
         find_distance("hamming")

@@ -387,7 +387,7 @@ def test_a_measure_of_more_pictures_than_there_are_is_refused_but_not_missed_by_
 def test_nothing_is_overwritten(classes: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
-    with pytest.raises(SettingsError, match="nothing is overwritten"):
+    with pytest.raises(SettingsError, match="is not overwritten"):
         run(classes, "--out", tmp_path / "full")
 
 

@@ -225,10 +225,10 @@ def test_a_part_of_the_objects_is_a_failure(address: AnyHttpUrl) -> None:
     ("answer", "said"),
     [
         ((401, {"message": "[security_exception\n\tRoot causes:\n\t\tno]: unable to authenticate user"}), "refuses"),
-        ((403, {"message": "Unable to bulk_create dashboard"}), "lack a right: Unable to bulk_create dashboard"),
+        ((403, {"message": "Unable to bulk_create dashboard"}), "does not allow this: Unable to bulk_create dashboard"),
         ((404, {"message": "Not Found"}), "check --url and --space"),
         ((503, {"message": "License is not available."}), "503: License is not available"),
-        ((502, b"<html>a proxy</html>"), "502: no reason given"),
+        ((502, b"<html>a proxy</html>"), "502: it gave no reason"),
         ((200, b"<html>a login page</html>"), "200"),
     ],
 )

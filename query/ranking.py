@@ -16,10 +16,13 @@ from simquery.query.example import Combine, Example
 from simquery.query.filters import Filters
 from simquery.query.requests import MAX_CANDIDATES
 
-__all__ = ["MAX_HITS", "Hit", "Mode", "Query", "Ranking", "Reference"]
+__all__ = ["MAX_HELD", "MAX_HITS", "Hit", "Mode", "Query", "Ranking", "Reference"]
 
 MAX_HITS = 2**31 - 1
 """Most documents that a shard of Elasticsearch can hold."""
+
+MAX_HELD = 250_000
+"""Most hits that a ranking holds in memory; longer rankings are streamed (`Searcher.hits`)."""
 
 
 class Mode(StrEnum):

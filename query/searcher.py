@@ -18,7 +18,7 @@ from simquery.errors import CaseError, ClusterError, QueryError
 from simquery.mappings import embedding_facts, images_index
 from simquery.pictures.augmentation import Augmentation
 from simquery.query.approximation_warning import foreign_graph_warning
-from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
+from simquery.query.ranking import MAX_HELD, Hit, Mode, Query, Ranking, Reference
 from simquery.query.references import ReferenceReader
 from simquery.query.requests import FACTS, MAX_CANDIDATES, approximate_search, exact_search, following, in_point
 from simquery.settings import EXACT_UP_TO
@@ -113,12 +113,18 @@ class Searcher:
         CaseError
             When the case holds no picture.
         QueryError
-            When the query is approximate and the case has no graph.
+            When the query is approximate and the case has no graph, or when there are more than `MAX_HELD` hits.
         ClusterError
             When the server restarts during a ranking of several pages.
         """
         with self._moment(query) as point:
             search = self._search(query, point)
+            expected = min(search.limit, search.first["hits"]["total"]["value"])
+            if expected > MAX_HELD:
+                raise QueryError(
+                    f"{expected:,} hits are too many to hold in memory: at most {MAX_HELD:,} are possible. Ask for"
+                    " fewer with -k or --within, or write them while they come in with --output csv, jsonl or trec."
+                )
             hits = tuple(self._hits(query, search))
         return Ranking(
             case=self.case,

@@ -215,6 +215,21 @@ def test_a_rejected_picture_comes_last_and_a_reference_first(client: Elasticsear
         assert hits[0].distance == 0.0
 
 
+def test_a_ranking_that_is_too_long_to_hold_is_refused_and_can_be_streamed(
+    client: Elasticsearch, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(client, case, features(30, 120))
+    monkeypatch.setattr("simquery.query.searcher.MAX_HELD", 100)
+    searcher = Searcher(client, case, "net", never)
+    assert len(ranked(searcher, features(31, 1), "cosine", 100)) == 100
+    with pytest.raises(QueryError, match="120 hits are too many to hold in memory: at most 100"):
+        ranked(searcher, features(31, 1), "cosine", 120)
+    everything = Query(references(features(31, 1)), DISTANCES["cosine"], k=None)
+    with pytest.raises(QueryError, match="--output csv, jsonl or trec"):
+        searcher.rank(everything)
+    assert len(list(searcher.hits(everything))) == 120
+
+
 def test_a_ranking_goes_on_over_pages_without_a_gap(
     client: Elasticsearch, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

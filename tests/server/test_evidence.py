@@ -356,7 +356,7 @@ def test_verify_says_what_differs(client: Elasticsearch, case: str, tmp_path: Pa
         "undocumented.png": "has no document of model 'mean'",
         bent: found[bent],
     }
-    assert "and norm 1.0 beside it" in found[bent]
+    assert "but the stored norm is 1.0" in found[bent]
     assert set(differences(client, case, tmp_path)) == set(found) - {"rewritten.png"}
 
 

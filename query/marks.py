@@ -4,9 +4,6 @@ A mark is a document that is added and never changed. Marking a hit again adds a
 earlier ones are kept. The server writes into each mark who made it and when (ADR 27).
 """
 
-import os
-import pwd
-import socket
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -21,12 +18,15 @@ from simquery.cluster.waiting import Cluster
 from simquery.errors import ClusterError, QueryError
 from simquery.mappings import install_templates, marks_are_stamped, marks_index, open_index, results_index
 from simquery.paths import printable
+from simquery.query.account import account
 from simquery.query.results import document_id
 from simquery.version import __version__
 
 __all__ = ["Mark", "Review", "Verdict", "mark_hits", "read_review"]
 
-_COPIED = ("query", "title", "case", "model", "distance", "rank", "value", "sha256", "paths", "thumbnail", "blurred")
+_NOT_COPIED = frozenset({"at", "note", "version", "k", "collection_size"})
+"""What a mark says of itself, or nobody filters marks by."""
+
 _LOOKED_UP_AT_ONCE = 200
 _NOT_STAMPED = (
     "The cluster does not write user and time into marks, so anybody could make them up. An administrator has to"
@@ -50,6 +50,7 @@ class Mark:
 
     The server writes ``at``, its own time (UTC, ISO 8601), and ``by``, the user whose credentials the client used (None
     on a cluster without security). The client writes ``account``, the user and machine that the command ran as.
+    ``is_reference`` tells that the hit is a reference of the query itself, whose mark counts for nothing.
     """
 
     rank: int
@@ -59,13 +60,15 @@ class Mark:
     at: str
     by: str | None
     account: str
+    is_reference: bool
 
 
 @dataclass(frozen=True)
 class Review:
     """How far a saved query has been looked at.
 
-    ``hits`` is the number of its hits; ``marks`` are all marks, in the order in which the server stored them.
+    ``hits`` is the number of its hits, without the references themselves; ``marks`` are all marks, in the order in which
+    the server stored them.
     """
 
     query: str
@@ -80,8 +83,8 @@ class Review:
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """How many hits have which mark now."""
-        return Counter(mark.mark for mark in self.current.values())
+        """How many hits have which mark now; a reference that was found again is no hit."""
+        return Counter(mark.mark for mark in self.current.values() if not mark.is_reference)
 
     @property
     def reviewed(self) -> int:
@@ -139,15 +142,13 @@ def mark_hits(
     said = {
         "mark": verdict,
         "note": None if note is None else printable(note),
-        "account": _account(),
+        "account": account(),
         "version": __version__,
     }
     said = {name: value for name, value in said.items() if value is not None}
-    # Kibana joins nothing, so a mark copies what Kibana shows or filters by.
+    # Kibana joins nothing, so a mark copies the hit: a filter that leaves out a hit leaves out its marks too.
     documents = [
-        {name: hit[name] for name in _COPIED if name in hit}
-        | {"references": [{name: each[name] for name in ("sha256", "path")} for each in hit["references"]]}
-        | said
+        {name: value for name, value in hit.items() if name not in _NOT_COPIED} | said
         for hit in (hits[rank] for rank in sorted(set(ranks)))
     ]
     try:
@@ -166,7 +167,7 @@ def read_review(client: Elasticsearch, query: str) -> Review:
     QueryError
         When no such query is saved.
     """
-    first = _hits(client, query, [], fields=["title", "hits"])[1]
+    asked = _asked(client, query)
     marks: list[Mark] = []
     if client.indices.exists(index=marks_index()):
         # The server numbers what it stores in the one shard of this index, whatever any clock says.
@@ -174,39 +175,36 @@ def read_review(client: Elasticsearch, query: str) -> Review:
             marks_index(), {"term": {"query": query}}, "_seq_no", source_includes=[*Mark.__dataclass_fields__]
         )
         marks = [_mark(hit["_source"]) for hits in pages for hit in hits]
-    return Review(query, first["title"], first["hits"], tuple(marks))
+    return Review(query, asked["title"], asked["to_review"], tuple(marks))
 
 
 def _mark(document: dict[str, Any]) -> Mark:
     # Clients other than ours write marks as well, with whatever characters they like.
     texts = {name: document.get(name) for name in ("note", "by", "account")}
     shown = {name: None if text is None else printable(text) for name, text in texts.items()}
-    return Mark(**document | shown | {"mark": Verdict(document["mark"])})
+    return Mark(**{"is_reference": False} | document | shown | {"mark": Verdict(document["mark"])})
 
 
-def _hits(
-    client: Elasticsearch, query: str, ranks: Iterable[int], fields: list[str] | None = None
-) -> dict[int, dict[str, Any]]:
-    """Documents of the first hit and of those asked for, by rank."""
-    wanted = sorted({1, *ranks})
+def _asked(client: Elasticsearch, query: str) -> dict[str, Any]:
+    """The document that says what was asked."""
+    fields = ["title", "hits", "to_review"]
+    found = client.options(ignore_status=404).get(index=results_index(), id=query, source_includes=fields)
+    if not found.get("found"):
+        raise QueryError(f"No query '{query}' is saved: 'simquery query IMAGE --save' prints the id of what it saves.")
+    source: dict[str, Any] = found["_source"]
+    return source
+
+
+def _hits(client: Elasticsearch, query: str, ranks: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Documents of the hits asked for, by rank."""
+    asked = _asked(client, query)
+    wanted = sorted(set(ranks))
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(wanted), _LOOKED_UP_AT_ONCE):
-        asked = wanted[start : start + _LOOKED_UP_AT_ONCE]
-        ids = [document_id(query, rank) for rank in asked]
-        answer = client.mget(index=results_index(), ids=ids, source_includes=fields)
-        found |= {rank: each["_source"] for rank, each in zip(asked, answer["docs"], strict=True) if each.get("found")}
-    if 1 not in found:
-        raise QueryError(f"No query '{query}' is saved: 'simquery query IMAGE --save' prints the id of what it saves.")
-    missing = [rank for rank in wanted if rank not in found]
-    if missing:
-        raise QueryError(f"Query '{query}' has {found[1]['hits']:,} hits, and none of rank {missing[0]:,}.")
+        some = wanted[start : start + _LOOKED_UP_AT_ONCE]
+        answer = client.mget(index=results_index(), ids=[document_id(query, rank) for rank in some])
+        found |= {rank: each["_source"] for rank, each in zip(some, answer["docs"], strict=True) if each.get("found")}
+    for rank in wanted:
+        if rank not in found:
+            raise QueryError(f"Query '{query}' has {asked['hits']:,} hits, and none of rank {rank:,}.")
     return found
-
-
-def _account() -> str:
-    number = os.getuid()
-    try:
-        name = pwd.getpwuid(number).pw_name
-    except KeyError:  # as in a container that runs as any number
-        name = str(number)
-    return f"{name}@{socket.gethostname()}"

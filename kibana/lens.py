@@ -2,8 +2,8 @@
 
 A source lists its columns in the order of display. Each is either ``{"by": field}``, which gives a row for each value
 (with ``"across": true``, a column for each value), or ``{"show": operation, "field": field}``. Columns without a
-``"width"`` (pixels) share the remaining space. The operation ``last_value`` takes the document that is the latest by the
-date ``"latest_by"`` of those that have the field, or that match ``"where"``.
+``"width"`` (pixels) share the remaining space. The operation ``last_value`` takes the latest document, by the date
+``"latest_by"``, of those that have the field, or that match ``"where"``.
 """
 
 from collections.abc import Mapping

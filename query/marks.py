@@ -67,13 +67,14 @@ class Mark:
 class Review:
     """How far a saved query has been looked at.
 
-    ``hits`` is the number of its hits, without the references themselves; ``marks`` are all marks, in the order in which
-    the server stored them.
+    ``hits`` is the number of its hits, ``to_review`` that without the references themselves; ``marks`` are all marks, in
+    the order in which the server stored them.
     """
 
     query: str
     title: str
     hits: int
+    to_review: int
     marks: tuple[Mark, ...]
 
     @property
@@ -103,6 +104,7 @@ class Review:
             "query": self.query,
             "title": self.title,
             "hits": self.hits,
+            "to_review": self.to_review,
             "reviewed": self.reviewed,
             "precision": self.precision,
             **{str(verdict): self.counts[verdict] for verdict in Verdict},
@@ -175,7 +177,7 @@ def read_review(client: Elasticsearch, query: str) -> Review:
             marks_index(), {"term": {"query": query}}, "_seq_no", source_includes=[*Mark.__dataclass_fields__]
         )
         marks = [_mark(hit["_source"]) for hits in pages for hit in hits]
-    return Review(query, asked["title"], asked["to_review"], tuple(marks))
+    return Review(query, asked["title"], asked["hits"], asked["to_review"], tuple(marks))
 
 
 def _mark(document: dict[str, Any]) -> Mark:

@@ -143,7 +143,7 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
         query, rank = divmod(place, 50)
         distance = list(DISTANCES)[query % len(DISTANCES)]
         yield {
-            "query": f"20260504T1000{query:02d}-abcd{query:02d}",
+            "query": f"20260504T1000{query:02d}-{number:04d}a{query:02d}",
             "title": f"knife.jpg · mini · {distance}",
             "at": (START + timedelta(hours=query)).isoformat(),
             "case": case,
@@ -151,6 +151,8 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
             "distance": distance,
             "rank": rank + 1,
             "value": 0.1 + rank**0.5,
+            "is_reference": False,
+            "to_review": min(50, number - 50 * query),
         }
 
 

@@ -17,8 +17,8 @@ from simquery.embedders import Embedder
 from simquery.errors import ClusterError
 from simquery.indexer import Counts
 from simquery.mappings import images_index, results_index
-from simquery.pictures.thumbnails import THUMBNAIL_BYTES
 from simquery.pictures.augmentation import Augmentation
+from simquery.pictures.thumbnails import THUMBNAIL_BYTES
 from simquery.query import Combine, Filters, Mode, Query, Ranking, Searcher
 from simquery.query.results import save_ranking
 from tests.conftest import save_picture

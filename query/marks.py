@@ -67,8 +67,8 @@ class Mark:
 class Review:
     """How far a saved query has been looked at.
 
-    ``hits`` is the number of its hits, ``to_review`` that without the references themselves; ``marks`` are all marks, in
-    the order in which the server stored them.
+    ``hits`` is the number of its hits, ``to_review`` that without the references themselves; ``marks`` are all marks,
+    in the order in which the server stored them.
     """
 
     query: str

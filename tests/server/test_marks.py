@@ -95,7 +95,7 @@ def test_a_reference_that_is_found_again_counts_for_nothing(
     mark_hits(client, again, [3], Verdict.IRRELEVANT)
     review = read_review(client, again)
     assert [mark.is_reference for mark in review.marks] == [True, False, False]
-    assert (review.hits, review.reviewed, review.precision) == (4, 2, 0.5)
+    assert (review.hits, review.to_review, review.reviewed, review.precision) == (5, 4, 2, 0.5)
 
 
 def test_a_mark_has_the_facts_of_its_hit(client: Elasticsearch, query: str) -> None:

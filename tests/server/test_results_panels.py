@@ -1,4 +1,4 @@
-"""The dashboard Results on what the real commands saved and marked, with filters on: it shows nothing that is not so."""
+"""The dashboard Results on what the real commands saved and marked, with filters on."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -37,6 +37,7 @@ def install(settings: Settings, url: str | None, space: str | None) -> None:
         objects = saved_objects(connection.space)
         connection.ensure_space()
         connection.install(objects)
+        connection.check(objects)
     dashboards = [each["attributes"]["title"] for each in objects if each["type"] == "dashboard"]
     say(f"Installed {len(objects)} saved objects in {connection.address}: {', '.join(dashboards)}")
 

@@ -35,7 +35,7 @@ BINS = 8
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that turns pictures of one size into vectors; `run` takes a batch that `prepare` has prepared."""
+    """A way to turn pictures of one size into vectors; `run` takes a batch that `prepare` has made."""
 
     name: str
     size: int
@@ -77,7 +77,7 @@ def pixels(paths: list[Path], size: int) -> Pixels:
 
 
 def measures(vectors: Vectors, labels: NDArray[np.intp]) -> tuple[float, float, float]:
-    """Mean average precision, precision at 10, normalised AUIRC: leave one out, cosine.
+    """Return mean average precision, precision at 10 and normalised AUIRC, by cosine, leaving the reference out.
 
     The inverse recall curve passes through (0, 0) and (i, rank at which the i-th relevant picture is found); AUIRC is
     its area by trapezoids, here divided by R * N, where R pictures of the N ranked ones are relevant.
@@ -176,7 +176,7 @@ def speeds(
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="one folder of .jpg pictures per class")
     parser.add_argument("--weights", type=Path, required=True, help="folder with the weights of the ImageNet networks")

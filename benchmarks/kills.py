@@ -53,7 +53,9 @@ def main() -> None:
 
 def kill_one(command: list[str], seconds: float) -> bool:
     """Start a run and kill it some time after it has begun to store; return whether it was still running."""
-    with subprocess.Popen([*command, "--verbose"], stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        [*command, "--verbose"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as running:
         if running.stderr is None:
             raise RuntimeError("a process without the pipe that was asked for")
         for line in running.stderr:

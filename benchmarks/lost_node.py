@@ -1,9 +1,9 @@
 """Grow a case from one node to the three of ``docker-compose.cluster.yml``, kill one, and look for losses.
 
-Three real Elasticsearch nodes on loopback, with the settings of the Compose files and the certificates, keys and
-rights of ``docker/set_up.py``; only addresses and folders differ. After every step, the benchmark asks the same query:
-with one node, with three, with the two that are left after the first is killed, and after that one comes back with its
-data and without. It takes five minutes on two cores, and three times ``--heap`` of memory::
+The benchmark runs three real Elasticsearch nodes on loopback, with the settings of the Compose files and the
+certificates, keys and rights of ``docker/set_up.py``; only addresses and folders differ. It runs the same query after
+every step: with one node, with three, with the two that are left after the first is killed, and after the first has
+come back with and without its data. It takes five minutes on two cores, and three times ``--heap`` of memory::
 
     python benchmarks/lost_node.py
 
@@ -46,7 +46,7 @@ CASE = "lost-node"
 
 
 def composed(*files: str) -> dict[str, dict[str, str]]:
-    """Return the environment of each node according to Compose files, of which later ones override earlier ones."""
+    """Return the environment of each node according to Compose files; later files override earlier ones."""
     environments: dict[str, dict[str, str]] = {}
     for file in files:
         services = yaml.safe_load((ROOT / file).read_text("utf-8"))["services"]
@@ -153,7 +153,7 @@ class Node:
                 os.chown(path, account.uid, account.gid)
 
     def answers(self) -> bool:
-        """Ask what Compose's health check asks: whether the server refuses a request without a login."""
+        """Return, like Compose's health check, whether the server refuses a request without credentials."""
         try:
             Elasticsearch(self.url, ca_certs=str(self.secrets / "ca.crt"), max_retries=0).info()
         except ApiError as error:
@@ -181,7 +181,7 @@ class Node:
 
 
 class Trial:
-    """The nodes, what they hold, and what each step has shown."""
+    """The nodes, their content, and the result of each step."""
 
     def __init__(self, root: Path, heap: str) -> None:
         self.root = root
@@ -227,7 +227,7 @@ class Trial:
         return json.loads(done.stdout)
 
     def wait(self, node: Node, status: str, number: int) -> float:
-        """Wait until one node reports a cluster of so many nodes and of that health."""
+        """Wait until a node reports a cluster with this number of nodes and this health."""
         client = self.client(node)
 
         def reached() -> bool:
@@ -241,7 +241,7 @@ class Trial:
         return until(reached, f"{number} nodes, {status}")
 
     def look(self, node: Node, when: str, seconds: float) -> None:
-        """Ask the query and count the contents; compare both with the first time."""
+        """Run the query and count the contents, and compare both with the first time."""
         reference = str(self.root / "evidence" / "7.png")
         ranking = self.simquery(node, "query", reference, "--distance", "modified", "--all")
         client = self.client(node)

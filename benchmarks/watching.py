@@ -1,12 +1,12 @@
-"""Drop very many small files into a watched folder while the kernel keeps few events and watches; count the missed.
+"""Write many small files into a watched folder while the kernel keeps few events and watches, and count missed files.
 
     python benchmarks/watching.py --files 50000
 
-No cluster is needed: what the watcher reports is compared with what was written. Half of the files come in one folder,
-the others in folders of 100 files each. As root, the limits of inotify are lowered meanwhile (``--events``,
-``--watches``) and put back; otherwise the machine's own limits hold. ``--poll SECONDS`` looks instead of listening.
-Ends with exit code 1 if a file was missed, or reported more than once. The memory is that of a watcher's inventory
-(Python's own count), without the files that are settling.
+No cluster is needed: the files that the watcher reports are compared with those written. Half of the files are in one
+folder, the others in folders of 100 files each. As root, the benchmark lowers the limits of inotify (``--events``,
+``--watches``) and restores them at the end; otherwise the machine's own limits apply. ``--poll SECONDS`` scans instead
+of listening. The exit code is 1 if a file was missed, or reported more than once. The memory is that of a watcher's
+inventory (counted by Python), without settling files.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def watch(folder: Path, count: int, poll: float | None) -> dict[str, object]:
-    """Write files while they are watched; compare."""
+    """Write files while they are watched, and compare."""
     reported: Counter[Path] = Counter()
     with Watcher([folder], poll_seconds=poll, reconcile_seconds=5.0) as watcher:
         writer = threading.Thread(target=write, args=(folder, count))
@@ -73,7 +73,7 @@ def watch(folder: Path, count: int, poll: float | None) -> dict[str, object]:
 
 
 def write(folder: Path, count: int) -> None:
-    """Write small files, half of them in folders of their own."""
+    """Write small files, half of them in folders of 100 files."""
     for number in range(count):
         place = folder / f"{number // (2 * _IN_A_FOLDER):04}" if number % 2 else folder
         place.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ def write(folder: Path, count: int) -> None:
 
 
 def remember(folder: Path) -> dict[str, object]:
-    """How much memory and time it takes to remember all files, and to look through them again."""
+    """Return how much memory and time it takes to remember all files, and to look through them again."""
     inventory = Inventory([folder], lambda _path, _descriptor: None)
     tracemalloc.start()
     inventory.begin()
@@ -98,7 +98,7 @@ def remember(folder: Path) -> dict[str, object]:
 
 @contextlib.contextmanager
 def limits(**values: int) -> Iterator[bool]:
-    """Other limits of inotify for a while; whether they could be set."""
+    """Change limits of inotify for the block; yield whether they could be set."""
     paths = {_LIMITS / name: value for name, value in values.items()}
     if not all(os.access(path, os.W_OK) for path in paths):
         yield False

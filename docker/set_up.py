@@ -1,4 +1,4 @@
-"""Set-up of the Compose project: what has to be there before its services can trust each other.
+"""Set-up of the Compose project: makes everything that its services need to trust each other.
 
 Three steps:
 
@@ -8,11 +8,11 @@ Three steps:
 * ``cluster``, once Elasticsearch answers: the roles, the index templates, Kibana's service token, an API key with least
   rights for the indexer and one for the analysts, and a user for Kibana.
 
-Each looks at what is there, and makes only what is missing or no longer accepted: a step that was interrupted is
-completed by the next run, and a cluster that lost its data gets new keys.
+Each step makes only what is missing or no longer accepted: the next run completes an interrupted step, and a cluster
+that has lost its data gets new keys.
 
-Secrets go into files that only their owner can read, each in a volume that is mounted only where it is needed. None is
-an argument of a process or a line of a log.
+Secrets are in files that only their owner can read, each in a volume that is mounted only where it is needed. No secret
+is in the arguments of a process or in a log.
 """
 
 import base64
@@ -59,26 +59,26 @@ def certificates() -> None:
     for node in NODES:
         _write(ROOT / node / "ca.crt", authority, 0o444)
         _write(ROOT / node / "elastic-password", (own / "elastic-password").read_text())
-        # All nodes of a cluster answer to one name, and call each other; nobody else's certificate lets a node join.
+        # All nodes of a cluster have one name, and connect to each other; no other certificate lets a node join.
         _provide_certificate(ROOT / node, {node, "elasticsearch", "localhost"}, "serverAuth,clientAuth", own)
     _provide_certificate(ROOT / "kibana", {"kibana", "localhost", KIBANA_NAME}, "serverAuth", own)
 
 
 def evidence() -> None:
-    """Check that the evidence can be read, so that no indexer is started over and over in vain."""
+    """Check that the evidence can be read; otherwise the indexer would be restarted over and over in vain."""
     try:
         with os.scandir(EVIDENCE):
             return
     except OSError as error:
         sys.exit(
-            f"User number {os.geteuid()} cannot read the folder that EVIDENCE names in .env ({error.strerror}). Let"
-            " that user read it and all that is in it, for example with 'setfacl -R -m u:1000:rX FOLDER' or the mount"
+            f"User {os.geteuid()} cannot read the folder that EVIDENCE names in .env ({error.strerror}). Let that user"
+            " read the folder and everything in it, for example with 'setfacl -R -m u:1000:rX FOLDER' or the mount"
             " option uid=1000; then run 'docker compose up --detach' again."
         )
 
 
 def cluster() -> None:
-    """Make what the other services log in with."""
+    """Make the credentials of the other services."""
     own = ROOT / "own"
     password = (own / "elastic-password").read_text().strip()
     with _client(basic_auth=("elastic", password)) as client:
@@ -86,7 +86,7 @@ def cluster() -> None:
         for name, rights in roles().items():
             client.security.put_role(name=name, **rights)
         install_templates(client)
-        # Kibana's controls report an error for an index that is not there.
+        # Kibana's controls report an error for an index that does not exist.
         for kind in ("results", "marks", "measures", "timings"):
             open_index(client, kind)
         _provide_key(client, "indexer")
@@ -109,7 +109,7 @@ def _provide_authority(own: Path) -> None:
 
 
 def _provide_certificate(folder: Path, names: Iterable[str], usage: str, own: Path) -> None:
-    """Make a server's key and certificate, unless it has ones that the authority signed for all its names."""
+    """Make a server's key and certificate, unless the authority has already signed one for all its names."""
     key, certificate = folder / "server.key", folder / "server.crt"
     if _belongs(certificate, key) and all(_answers_to(certificate, name, own / "ca.crt") for name in names):
         return
@@ -128,7 +128,7 @@ def _provide_certificate(folder: Path, names: Iterable[str], usage: str, own: Pa
 
 
 def _belongs(certificate: Path, key: Path) -> bool:
-    """Whether a certificate is there and is for this key."""
+    """Return whether a certificate exists and belongs to this key."""
     if not (certificate.exists() and key.exists()):
         return False
     of_certificate = _openssl("x509", "-in", certificate, "-noout", "-pubkey")
@@ -136,7 +136,7 @@ def _belongs(certificate: Path, key: Path) -> bool:
 
 
 def _answers_to(certificate: Path, name: str, authority: Path) -> bool:
-    """Whether clients that trust the authority accept the certificate under this name."""
+    """Return whether clients that trust the authority accept the certificate under this name."""
     option = "-verify_ip" if _is_address(name) else "-verify_hostname"
     return _run_openssl("verify", "-CAfile", authority, option, name, certificate).returncode == 0
 
@@ -169,9 +169,9 @@ def _client(**credentials: Any) -> Elasticsearch:
 
 
 def _wait_until_let_in(client: Elasticsearch) -> None:
-    """Wait for a cluster with a leader, all its indices, and the users in them.
+    """Wait until the cluster has a leader, all its indices, and the users in them.
 
-    A node that has just started answers before that; while it has not yet found its users, it refuses all of them.
+    A node that has just started answers earlier, but refuses all users until it has found them.
     """
     started, said = time.monotonic(), False
     while True:
@@ -182,7 +182,7 @@ def _wait_until_let_in(client: Elasticsearch) -> None:
         except AuthenticationException:
             problem = (
                 "it refuses the password in the volume 'own'. If its data was made with another password, bring back"
-                " the volumes that belong together, or remove all of them with 'docker compose down --volumes', which"
+                " the volumes that belong together, or remove all volumes with 'docker compose down --volumes', which"
                 " deletes the cases."
             )
         except (ApiError, TransportError) as error:
@@ -207,7 +207,7 @@ def _accepts(**credentials: Any) -> bool:
 
 
 def _provide_key(client: Elasticsearch, holder: str) -> None:
-    """Give a service its API key, with the rights of its role; a key that the cluster still accepts stays."""
+    """Give a service an API key with the rights of its role; a key that the cluster still accepts is kept."""
     name, file = f"simquery-{holder}", ROOT / holder / "simquery.toml"
     rights = {name: roles()[name]}
     key = tomllib.loads(file.read_text("utf-8"))["api_key"] if file.exists() else None
@@ -221,7 +221,7 @@ def _provide_key(client: Elasticsearch, holder: str) -> None:
 
 
 def _provide_analyst(client: Elasticsearch, file: Path) -> None:
-    """Make the user whose password is in the file; one that is there stays."""
+    """Make the user whose password is in the file; an existing user is kept."""
     with suppress(NotFoundError):
         client.security.get_user(username=ANALYST)
         if file.exists():
@@ -232,7 +232,7 @@ def _provide_analyst(client: Elasticsearch, file: Path) -> None:
 
 
 def _kibana_yml(client: Elasticsearch, file: Path) -> str:
-    """Kibana's settings; a token that the cluster still accepts stays, and the keys that saved objects need."""
+    """Return Kibana's settings; a token that the cluster still accepts is kept, and so are the encryption keys."""
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
     known = {name: json.loads(value) for name, value in (line.split(": ", 1) for line in lines)}
     token = known.get("elasticsearch.serviceAccountToken")
@@ -274,7 +274,7 @@ def _write(path: Path, content: str, mode: int = 0o400) -> None:
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
         file.write(content)
-    temporary.replace(path)  # whole or not at all
+    temporary.replace(path)  # completely or not at all
 
 
 if __name__ == "__main__":

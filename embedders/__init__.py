@@ -1,4 +1,4 @@
-"""Networks: what an embedder is, which ones exist, where their weights come from."""
+"""Embedders: the networks that turn pictures into feature vectors, and their weights."""
 
 from simquery.embedders.embedder import Embedder, Features, Pixels, is_usable
 from simquery.embedders.registry import build_embedder, check_model_name, model_names

@@ -1,4 +1,4 @@
-"""TensorFlow, imported only when a network is needed: that takes seconds."""
+"""TensorFlow, imported only when a network is needed, because the import takes seconds."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ def load_tensorflow() -> ModuleType:
         import tensorflow as tf  # noqa: PLC0415
 
         for gpu in tf.config.list_physical_devices("GPU"):
-            with contextlib.suppress(RuntimeError):  # TensorFlow uses the GPU already, as its user has set it up
+            with contextlib.suppress(RuntimeError):  # the GPU is in use already, with other settings
                 tf.config.experimental.set_memory_growth(gpu, True)
     module: ModuleType = tf
     return module
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow can use a GPU."""
+    """Return whether TensorFlow can use a GPU."""
     return bool(load_tensorflow().config.list_physical_devices("GPU"))
 
 

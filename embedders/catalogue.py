@@ -1,4 +1,4 @@
-"""Which networks there are, how fast this machine computes them, and how their weights get onto it."""
+"""Catalogue of networks: list them, measure their speed on this machine, and install their weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,19 +19,19 @@ TO_DOWNLOAD = "to be downloaded"
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A network that can be named as a model.
+    """A network that can be used as a model.
 
     Attributes
     ----------
     model
-        Its name.
+        Name of the network.
     layer, dims, input
-        Where it is cut, the length of its feature vectors, and the size of its input in pixels; None for networks that
-        do not come from Keras.
+        Layer at which it is cut, length of its feature vectors, and size of its input in pixels; None for networks
+        that do not come from Keras.
     weights
         Where its weights are, or `TO_DOWNLOAD`.
     fingerprint
-        Of its weights and all else that determines its vectors, if that was asked for and they are here.
+        Fingerprint of the network, if it was requested and the weights are on this machine; otherwise None.
     """
 
     model: str
@@ -51,13 +51,13 @@ class Weights:
     model
         Name of the network.
     file
-        Where they are on this machine.
+        Weights file on this machine.
     fingerprint
-        Of the network with these weights.
+        Fingerprint of the network with these weights.
     compared
         Whether the fingerprint was compared with a known one.
     exported
-        Where they were copied to, if anywhere.
+        Copy made for transport, if any.
     """
 
     model: str
@@ -73,9 +73,9 @@ def catalogue(settings: Settings, *, fingerprints: bool = False) -> list[Catalog
     Parameters
     ----------
     settings
-        Name the user's own networks, and where weights are looked for.
+        They name the user's own networks, and the folder with weights.
     fingerprints
-        Load the networks whose weights are here, for their fingerprints.
+        Load the networks whose weights are on this machine, to return their fingerprints.
     """
     entries = [_entry(name, settings) for name in model_names(settings)]
     return [_fingerprinted(entry, settings) for entry in entries] if fingerprints else entries
@@ -84,16 +84,16 @@ def catalogue(settings: Settings, *, fingerprints: bool = False) -> list[Catalog
 def bench(
     settings: Settings, names: Sequence[str] = (), *, batch: int = 64, seconds: float = 5.0
 ) -> list[dict[str, object]]:
-    """Measure how many pictures per second this machine embeds, by each way to compute that is installed.
+    """Measure how many pictures per second this machine embeds, with each installed inference engine.
 
     Parameters
     ----------
     settings
         As for `catalogue`.
     names
-        The networks; none: all whose weights are here.
+        The networks; by default all whose weights are on this machine.
     batch
-        Number of pictures at once.
+        Number of pictures per batch.
     seconds
         Time for each measurement.
     """
@@ -110,7 +110,7 @@ def bench(
 
 
 def fetch_weights(settings: Settings, name: str, folder: Path | None = None) -> Weights:
-    """Download the weights of a network unless they are here, check them, and copy them to a folder.
+    """Download the weights of a network unless they are on this machine, check them, and copy them to a folder.
 
     Raises
     ------
@@ -125,24 +125,25 @@ def fetch_weights(settings: Settings, name: str, folder: Path | None = None) -> 
     fingerprint = application_embedder(network, None, settings.weights_dir).fingerprint
     file = find_weights(network, settings.weights_dir)
     if file is None:
-        raise WeightsError(f"Keras loaded the weights of '{network.name}', but did not keep them in its cache.")
+        raise WeightsError(f"Keras loaded the weights of '{network.name}', but did not store them in its cache.")
     exported = None if folder is None else export_weights(network, file, fingerprint, folder)
     return Weights(network.name, file, fingerprint, exported=exported)
 
 
 def add_weights(settings: Settings, name: str, file: Path, fingerprint: str | None = None) -> Weights:
-    """Check the weights of a network that were brought from another machine, and copy them to where they are found.
+    """Check weights that were brought from another machine, and copy them to where simquery looks for them.
 
     Parameters
     ----------
     settings
-        Say where weights are looked for.
+        They name the folder with weights.
     name
         The network.
     file
         The weights.
     fingerprint
-        What `fetch_weights` returned on the other machine; None: what it wrote beside the file, if that is there.
+        Fingerprint that `fetch_weights` returned on the other machine; by default the one that it wrote beside the
+        file, if there is one.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def add_weights(settings: Settings, name: str, file: Path, fingerprint: str | No
     found = application_embedder(network, None, None, file).fingerprint
     expected = fingerprint or stated_fingerprint(file)
     if expected is not None and found != expected:
-        raise WeightsError(f"'{file}' holds other weights than were fetched: fingerprint {found}, not {expected}.")
+        raise WeightsError(f"'{file}' is not the file that was fetched: its fingerprint is {found}, not {expected}.")
     return Weights(
         network.name, import_weights(network, file, settings.weights_dir), found, compared=expected is not None
     )

@@ -1,4 +1,4 @@
-"""Embedders from code that is not simquery's: their answers are checked before anybody stores them."""
+"""Checks for embedders from third-party code: their vectors are checked before they are used."""
 
 import numpy as np
 
@@ -9,12 +9,13 @@ __all__ = ["CheckedEmbedder"]
 
 
 class CheckedEmbedder:
-    """An `Embedder` that gives what another one gives, or an error that names the model.
+    """An `Embedder` that returns the vectors of another one, or raises an error that names the model.
 
     Parameters
     ----------
     embedder
-        The other one. A vector that is NaN, infinite, zero or too long passes: `is_usable` refuses it for its picture.
+        The other one. Vectors that are NaN, infinite, zero or too long pass: `is_usable` refuses them picture by
+        picture.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -26,21 +27,21 @@ class CheckedEmbedder:
         self.inference: str | None = getattr(embedder, "inference", None)
 
     def embed(self, batch: Pixels) -> Features:
-        """Feature vectors of a batch of pictures, in their order.
+        """Return the feature vectors of a batch of pictures, in the same order.
 
         Raises
         ------
         EmbedderError
-            When the model fails, or gives an array of another shape than (pictures, dims).
+            When the model fails, or returns an array whose shape is not (pictures, dims).
         """
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 features = np.asarray(self._embedder.embed(batch)).astype(np.float32)
-        except Exception as error:  # somebody else's code: whatever it raises concerns this model alone
+        except Exception as error:  # third-party code may raise anything; it concerns this model alone
             raise EmbedderError(f"Model '{self.name}' fails: {type(error).__name__}: {error}") from error
         if features.shape != (len(batch), self.dims):
             raise EmbedderError(
-                f"Model '{self.name}' gives features of shape {features.shape} for {len(batch)} pictures, and not"
-                f" {self.dims} for each, as it says."
+                f"Model '{self.name}' returns features of shape {features.shape} for {len(batch)} pictures instead of"
+                f" {self.dims} features per picture, as it declares."
             )
         return features

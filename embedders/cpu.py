@@ -1,4 +1,4 @@
-"""Inference on a CPU by OpenVINO: the same network and the same numbers, two to three times as fast as TensorFlow.
+"""Inference on a CPU by OpenVINO: the same network and the same results, two to three times as fast as TensorFlow.
 
 Optional (extra ``cpu``). OpenVINO gets TensorFlow's network and weights in memory.
 """
@@ -19,21 +19,21 @@ __all__ = ["AGREEMENT", "CpuInference", "agrees", "is_installed"]
 logger = logging.getLogger(__name__)
 
 AGREEMENT = 1e-4
-"""Embeddings count as equal when they differ by less than this, relative to their norm: distances agree to 1e-8."""
+"""Embeddings that differ by less than this relative to their norm count as equal; distances then agree to 1e-8."""
 
 _BATCH = 4
-"""Pictures at once, per stream: the feature maps of more do not fit the processor's caches."""
+"""Pictures per batch and stream: the feature maps of more do not fit into the processor's caches."""
 
 _PROBES = 4
 
 
 def is_installed() -> bool:
-    """Whether OpenVINO is installed."""
+    """Return whether OpenVINO is installed."""
     return importlib.util.find_spec("openvino") is not None
 
 
 class CpuInference:
-    """A TensorFlow function, compiled by OpenVINO.
+    """A TensorFlow function compiled by OpenVINO.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class CpuInference:
     """
 
     def __init__(self, function: Any, size: tuple[int, int], dims: int) -> None:
-        # Its converter would report each use to its maker. Nothing may leave this machine.
+        # OpenVINO's converter would report each use to Intel, but nothing may leave this machine.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
         import openvino  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ class CpuInference:
         self._one_at_a_time = threading.Lock()
 
     def __call__(self, batch: Pixels) -> Features:
-        """Feature vectors of a batch, in its order; none depends on the others."""
+        """Return the feature vectors of a batch, in the same order; each depends on its own picture alone."""
         padding = -len(batch) % _BATCH
         padded = np.concatenate([batch, np.zeros((padding, *batch.shape[1:]), np.uint8)]) if padding else batch
         features = np.empty((len(padded), self._dims), np.float32)
@@ -77,9 +77,9 @@ class CpuInference:
 def agrees(
     first: Callable[[Pixels], Features], second: Callable[[Pixels], Features], size: tuple[int, int]
 ) -> tuple[bool, float]:
-    """Whether two ways to compute embeddings agree, and their largest difference relative to the norm.
+    """Return whether two ways to compute embeddings agree, and their largest difference relative to the norm.
 
-    Both compute the embeddings of smooth patterns of all colours, made from a fixed seed.
+    Both embed the same patterns of coloured squares, made from a fixed seed.
     """
     height, width = size
     random = np.random.default_rng(17)

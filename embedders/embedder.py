@@ -1,4 +1,4 @@
-"""Embedders: networks, cut at a layer, that turn pixels into feature vectors."""
+"""The interface of an embedder: a network, cut at a layer, that turns pixels into feature vectors."""
 
 from typing import Protocol, runtime_checkable
 
@@ -43,15 +43,15 @@ class Embedder(Protocol):
     def fingerprint(self) -> str: ...  # noqa: D102
 
     def embed(self, batch: Pixels) -> Features:
-        """Feature vectors of a batch of pictures, in their order."""
+        """Return the feature vectors of a batch of pictures, in the same order."""
         ...
 
 
 def is_usable(vector: NDArray[np.float32]) -> bool:
-    """Whether Elasticsearch can compute with a vector: its squared norm, in float32, is finite and not zero.
+    """Return whether Elasticsearch can compute with a vector: its squared norm in float32 is finite and not zero.
 
-    Cosine and modified distance are undefined for a zero vector; the squares of a very short or very long one are 0 or
-    infinite.
+    Cosine and modified distance are undefined for a zero vector. The squared norm of a very short or very long vector
+    is 0 or infinite.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squared = np.dot(vector.astype(np.float32), vector.astype(np.float32))

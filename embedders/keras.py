@@ -28,10 +28,10 @@ _CONNECT_SECONDS = 30.0
 _VECTOR_RANK, _MAP_RANK = 2, 4
 _MIXED = "mixed_float16"
 _LARGEST_BATCH = {"GPU": 256, "CPU": 32}
-"""Pictures in one batch; halved for as long as memory runs out (docs/adr/0022)."""
+"""Pictures in one batch; halved each time that memory runs out (docs/adr/0022)."""
 
 _LONGEST_CONFIGURATION = 64 << 20
-"""Bytes of a saved model's configuration; more is taken for a bomb."""
+"""Most bytes that a saved model's configuration may have; a longer one is taken for a decompression bomb."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ class KerasEmbedder:
         `keras.Model` with one input of shape (n, height, width, 3) and one output: a vector, or a feature map, which
         is averaged over its positions.
     preprocess
-        Function on tensors, from float32 pixel values 0-255 to what the model takes; None where the model takes them.
+        Function on tensors, from float32 pixel values 0-255 to the model's input; None if the model takes pixel values.
     identity
-        What determines the result besides the weights; part of the fingerprint.
+        Description of what determines the result besides the model; part of the fingerprint.
 
     Raises
     ------
     WeightsError
-        When the model takes or gives something else.
+        When the model has other inputs or outputs.
     """
 
     def __init__(
@@ -63,12 +63,14 @@ class KerasEmbedder:
         tf = load_tensorflow()
         _, height, width, channels = _shape(model.input_shape, (_MAP_RANK,)) or (None,) * _MAP_RANK
         if height is None or width is None or channels != 3:  # noqa: PLR2004
-            raise WeightsError(f"Model '{name}' takes {model.input_shape}; it must take RGB pictures of a fixed size.")
+            raise WeightsError(
+                f"Model '{name}' has input of shape {model.input_shape}; it must take RGB pictures of a fixed size."
+            )
         dims = (_shape(model.output_shape, (_VECTOR_RANK, _MAP_RANK)) or (None,))[-1]
         if dims is None:
             raise WeightsError(
-                f"Model '{name}' gives {model.output_shape}; it must give one vector, or one feature map, of a fixed"
-                " length for each picture."
+                f"Model '{name}' has output of shape {model.output_shape}; it must return one vector of a fixed length,"
+                " or one feature map, for each picture."
             )
         self.name = name
         self.dims = int(dims)
@@ -94,13 +96,13 @@ class KerasEmbedder:
         self._accelerated: CpuInference | None = None
         self.fingerprint = _fingerprint(model, self._identity)
         self.inference = inference
-        """The engine that computes the embeddings: ``tensorflow``, ``openvino``, or ``tensorflow mixed_float16``."""
+        """Engine that computes the embeddings: ``tensorflow``, ``openvino``, or ``tensorflow mixed_float16``."""
 
     def embed(self, batch: Pixels) -> Features:
-        """Feature vectors of a batch of pictures, in their order."""
+        """Return the feature vectors of a batch of pictures, in the same order."""
         if self._accelerated is not None:
             return self._accelerated(batch)
-        step = self._batch  # which becomes smaller when memory runs out
+        step = self._batch  # `_embed` makes it smaller when memory runs out
         return np.concatenate(
             [self._embed(batch[start : start + step]) for start in range(0, max(len(batch), 1), step)]
         )
@@ -108,7 +110,7 @@ class KerasEmbedder:
     def mix_precision(self) -> None:
         """Compute in float16 from now on, with weights in float32.
 
-        This changes the fingerprint: the vectors differ too much from those of float32 to be compared with them.
+        This changes the fingerprint, because the vectors differ too much from float32 vectors to be compared with them.
         """
         self._identity += f"|{_MIXED}"
         self._use(_mixed(self._model), f"tensorflow {_MIXED}")
@@ -118,7 +120,7 @@ class KerasEmbedder:
         try:
             compiled = CpuInference(self._features.get_concrete_function(), self.input_size, self.dims)
             same, difference = agrees(self.embed, compiled, self.input_size)
-        except Exception as error:  # noqa: BLE001  (a layer that it does not know, a processor that it does not know)
+        except Exception as error:  # noqa: BLE001  (it may not know a layer, or this processor)
             logger.warning("OpenVINO cannot run '%s' (%s); TensorFlow runs it.", self.name, _first_line(error))
             return False
         if same:
@@ -133,15 +135,15 @@ class KerasEmbedder:
         return same
 
     def _embed(self, batch: Pixels) -> Features:
-        # On processors with AVX-512, TensorFlow computes a picture alone by another kernel, with other last digits.
+        # On processors with AVX-512, TensorFlow uses another kernel for a batch of one; the last digits then differ.
         alone = len(batch) == 1
         try:
             return np.asarray(self._features(np.repeat(batch, 2, axis=0) if alone else batch), np.float32)[: len(batch)]
         except self._out_of_memory as error:
             if alone:
                 raise EmbedderError(
-                    f"Model '{self.name}' runs out of memory with a single picture: end other programs that use the"
-                    " memory (of the GPU, if there is one), or choose a smaller model."
+                    f"Model '{self.name}' runs out of memory with a single picture: end other programs that use memory"
+                    " (or the GPU, if there is one), or choose a smaller model."
                 ) from error
             self._batch = max(1, len(batch) // 2)
             logger.info("'%s': not enough memory for %d pictures at once", self.name, len(batch))
@@ -151,23 +153,23 @@ class KerasEmbedder:
 def application_embedder(
     network: Network, layer: str | None, weights_dir: Path | None, file: Path | None = None
 ) -> KerasEmbedder:
-    """Embedder of a network of `keras.applications`, with weights from this machine or from Keras' own download.
+    """Build the embedder of a network of `keras.applications`, with weights from this machine or downloaded by Keras.
 
     Parameters
     ----------
     network
         The network.
     layer
-        Keras name of the layer to cut it at; None: the network's own.
+        Keras name of the layer at which to cut the network; by default `Network.layer`.
     weights_dir
-        Folder in which weights are looked for first.
+        Folder that is searched for weights first.
     file
-        Weights file to use; None: the one that is found.
+        Weights file to use; by default the one that `find_weights` finds.
 
     Raises
     ------
     WeightsError
-        When there are no weights, or they do not fit.
+        When the weights are missing or do not fit.
     UnknownModelError
         When the network has no such layer.
     """
@@ -184,7 +186,7 @@ def application_embedder(
     else:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # of layers that the file has no weights for
+                warnings.simplefilter("error", UserWarning)  # Keras only warns of layers without weights in the file
                 model = build(weights=str(file), **arguments)
         except (ValueError, OSError, KeyError, UserWarning) as error:
             raise WeightsError(
@@ -199,7 +201,7 @@ def application_embedder(
 
 
 def file_embedder(name: str, file: Path) -> KerasEmbedder:
-    """Embedder of a saved Keras model (``.keras`` or ``.h5``) that takes pixel values 0-255 and gives vectors or a map.
+    """Build the embedder of a saved Keras model (``.keras`` or ``.h5``) that takes pixel values 0-255.
 
     Keras loads the file in safe mode: code in it is refused and never run.
 
@@ -219,15 +221,15 @@ def file_embedder(name: str, file: Path) -> KerasEmbedder:
     except (ValueError, OSError, TypeError, KeyError, RecursionError, zipfile.BadZipFile) as error:
         if "safe_mode" in str(error):
             raise WeightsError(
-                f"'{file}' holds code (a Lambda layer, for example), which simquery does not run: replace it by layers"
-                " of Keras, or name a class of your own for the model, as 'module:attribute'."
+                f"'{file}' contains code (a Lambda layer, for example), which simquery does not run: replace it by"
+                " layers of Keras, or set the model to a class of your own, as 'module:attribute'."
             ) from error
         raise WeightsError(f"'{file}' cannot be read as a Keras model: {_first_line(error)}") from error
     return KerasEmbedder(name, model, identity=identity)
 
 
 def _configuration(file: Path) -> str:
-    """The architecture as the file describes it: the same whatever version of Keras reads it."""
+    """Return the architecture as the file describes it, which does not depend on the version of Keras."""
     if file.suffix == ".keras":
         with zipfile.ZipFile(file) as archive, archive.open("config.json") as member:
             described = member.read(_LONGEST_CONFIGURATION)
@@ -242,15 +244,15 @@ def _configuration(file: Path) -> str:
 
 
 def _shape(shape: Any, ranks: tuple[int, ...]) -> Any:
-    """The shape of a single tensor of one of these ranks; None for any other, or for several tensors."""
+    """Return the shape of a single tensor of one of these ranks; None for another rank, or for several tensors."""
     return shape if isinstance(shape, tuple) and len(shape) in ranks and not isinstance(shape[-1], tuple) else None
 
 
 def _download(network: Network, build: Callable[[], Any], weights_dir: Path | None) -> Any:
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_CONNECT_SECONDS)  # Keras sets none: a network without a route would hang for minutes
+    socket.setdefaulttimeout(_CONNECT_SECONDS)  # Keras sets none, so a machine without internet would wait for minutes
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras reports its download on stdout, where our results go
+        with contextlib.redirect_stdout(sys.stderr):  # Keras reports its download on stdout, which is for results
             return build()
     except Exception as error:  # Keras raises a bare Exception when the download fails
         raise missing_weights(network, weights_dir, _first_line(error)) from error
@@ -259,16 +261,16 @@ def _download(network: Network, build: Callable[[], Any], weights_dir: Path | No
 
 
 def _cut(keras: Any, model: Any, layer: str, network: str) -> Any:
-    # Model names are in lower case, because index names are; names of layers need not be.
+    # Model names are in lower case, because index names must be; the names of layers may have capitals.
     found = next((candidate for candidate in model.layers if candidate.name.lower() == layer.lower()), None)
     if found is None:
         names = ", ".join(candidate.name for candidate in model.layers[-8:])
-        raise UnknownModelError(f"Network '{network}' has no layer '{layer}'; its last ones are: {names}.")
+        raise UnknownModelError(f"Network '{network}' has no layer '{layer}'. Its last layers are: {names}.")
     return keras.Model(model.input, found.output)
 
 
 def _mixed(model: Any) -> Any:
-    """The same network and weights, with layers that compute in float16 whatever it was saved with."""
+    """Return the same network and weights with layers that compute in float16, whatever precision it was saved with."""
     import keras  # noqa: PLC0415
 
     def in_half(layer: Any) -> Any:

@@ -1,7 +1,8 @@
 """The networks of `keras.applications` that simquery knows, each cut before its classification layers.
 
-They are the six of the thesis (de Bie 2020, table 3.1) and three small ones. The thesis removes the classification
-layers, so the cut is the penultimate layer: the pooled last feature map, or ``fc2`` of the VGG networks.
+They are the six networks of the thesis (de Bie 2020, table 3.1) and three small ones. The thesis removes the
+classification layers, so each network is cut at the penultimate layer: the pooled last feature map, or ``fc2`` in the
+VGG networks.
 """
 
 from dataclasses import dataclass, field
@@ -44,12 +45,12 @@ class Network:
 
     @property
     def include_top(self) -> bool:
-        """Whether `layer` is one of the classification layers, so that they must be built and then cut off."""
+        """Whether `layer` belongs to the classification layers, so that these must be built and then cut off."""
         return self.layer != "avg_pool"
 
     @property
     def weights_files(self) -> tuple[str, str]:
-        """File names under which weights are looked for in ``SIMQUERY_WEIGHTS_DIR``."""
+        """File names that the weights may have in ``SIMQUERY_WEIGHTS_DIR``."""
         return f"{self.name}.weights.h5", self.keras_file
 
 

@@ -1,9 +1,9 @@
-"""The models, and how a name becomes an embedder.
+"""The models: find one by name and build its embedder.
 
 A name is looked up in this order: ``embedders`` in the settings, simquery's own networks, the entry points
 ``simquery.embedders`` of installed packages. An entry point, or ``module:attribute`` in the settings, is code: it names
-a callable without parameters, such as a class, that returns an `Embedder`. It is loaded only when somebody asks for its
-model, and the log names it. A setting may also name a Keras file, whose code is never run.
+a callable without parameters, such as a class, that returns an `Embedder`. It is loaded only when its model is used,
+and the log names it. A setting may also name a Keras file; code in the file is never run.
 """
 
 import logging
@@ -31,19 +31,19 @@ ENTRY_POINTS = "simquery.embedders"
 
 _MAX_DIMS = 4096
 _FASTER_IN_TENSORFLOW = frozenset({"mini"})
-"""Networks that OpenVINO makes slower (ADR 13). They are listed, not timed: which engine computes a vector must not
-depend on how busy the machine was when the run began."""
+"""Networks that OpenVINO makes slower (ADR 13). This is a fixed list, not a measurement: the engine that computes a
+vector must not depend on how busy the machine is when a run begins."""
 
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?")
 
 
 def model_names(settings: Settings) -> list[str]:
-    """Names of all models, sorted."""
+    """Return the names of all models, sorted."""
     return sorted({*settings.embedders, *(point.name for point in _plugins()), *NETWORKS, "mini"})
 
 
 def check_model_name(name: str, settings: Settings) -> str:
-    """Return the model's registered name, in lower case; a layer may follow: ``vgg16@block5_pool``.
+    """Check that a model exists, and return its name in lower case; a layer may follow: ``vgg16@block5_pool``.
 
     Raises
     ------
@@ -52,10 +52,10 @@ def check_model_name(name: str, settings: Settings) -> str:
     """
     name = name.lower()
     known = {name, name.partition("@")[0]}
-    # Entry points come last: listing the installed packages takes a while.
+    # Entry points come last, because listing the installed packages takes a while.
     ours = known & {*settings.embedders, *NETWORKS, "mini"}
     if not _MODEL_NAME.fullmatch(name) or not (ours or known & set(model_names(settings))):
-        raise UnknownModelError(f"There is no model '{name}'. There are: {', '.join(model_names(settings))}.")
+        raise UnknownModelError(f"There is no model '{name}'. Choose from: {', '.join(model_names(settings))}.")
     return name
 
 
@@ -69,7 +69,7 @@ def build_embedder(settings: Settings) -> Embedder:
     WeightsError
         When its weights are missing or do not fit.
     EmbedderError
-        When the code of an own embedder cannot be loaded, or is no embedder.
+        When the code of the user's own embedder cannot be loaded, or is not an embedder.
     """
     name = check_model_name(settings.model, settings)
     embedder = _build(name, settings)
@@ -78,7 +78,7 @@ def build_embedder(settings: Settings) -> Embedder:
     else:
         _accelerate(embedder, settings)
     if not 0 < embedder.dims <= _MAX_DIMS:
-        raise EmbedderError(f"Model '{name}' gives {embedder.dims} dimensions; Elasticsearch takes 1 to {_MAX_DIMS}.")
+        raise EmbedderError(f"Model '{name}' has {embedder.dims} dimensions; Elasticsearch supports 1 to {_MAX_DIMS}.")
     return embedder
 
 
@@ -86,12 +86,12 @@ def _mix_precision(embedder: Embedder, settings: Settings) -> None:
     from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
 
     if not isinstance(embedder, KerasEmbedder):
-        raise EmbedderError(f"Model '{embedder.name}' is no Keras network and cannot compute in mixed precision.")
+        raise EmbedderError(f"Model '{embedder.name}' is not a Keras network and cannot compute in mixed precision.")
     if settings.inference == "openvino":
         raise EmbedderError("OpenVINO computes in float32: set inference to auto, or precision to float32.")
     try:
         embedder.mix_precision()
-    except Exception as error:  # a layer that Keras does not know: whatever it raises concerns this model alone
+    except Exception as error:  # a layer that Keras does not know may raise anything; it concerns this model alone
         raise EmbedderError(
             f"Model '{embedder.name}' cannot compute in mixed precision: {type(error).__name__}: {error}"
         ) from error
@@ -100,7 +100,9 @@ def _mix_precision(embedder: Embedder, settings: Settings) -> None:
 def _accelerate(embedder: Embedder, settings: Settings) -> None:
     if settings.inference == "tensorflow" or not is_installed():
         if settings.inference == "openvino":
-            raise EmbedderError("OpenVINO is not installed: pip install 'simquery[cpu]', or set SIMQUERY_INFERENCE.")
+            raise EmbedderError(
+                "OpenVINO is not installed: run \"pip install 'simquery[cpu]'\", or set SIMQUERY_INFERENCE=auto."
+            )
         return
     from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
 
@@ -121,7 +123,7 @@ def _build(name: str, settings: Settings) -> Embedder:
         return application_embedder(NETWORKS[model], layer or None, settings.weights_dir)
     point = next((point for point in _plugins() if point.name == name), None)
     if point is None:
-        raise UnknownModelError(f"Only the Keras networks can be cut at a layer, and '{model}' is none of them.")
+        raise UnknownModelError(f"Only the Keras networks can be cut at a layer, and '{model}' is not one of them.")
     return _loaded(point, f"package '{point.dist.name}'" if point.dist else "an installed package")
 
 
@@ -142,19 +144,21 @@ def _own_embedder(name: str, target: str) -> Embedder:
 
 
 def _loaded(point: "EntryPoint", origin: str) -> Embedder:
-    """The embedder that code makes; the log says which code, and who named it."""
+    """Build an embedder from code; the log names the code and where it was named."""
     name = point.name
     logger.info("model '%s' runs the code '%s', which %s names", name, point.value, origin)
     try:
         embedder = point.load()()
     except EmbedderError:
         raise
-    except Exception as error:  # somebody else's code: whatever it raises concerns this model alone
+    except Exception as error:  # third-party code may raise anything; it concerns this model alone
         raise EmbedderError(f"Model '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(embedder, Embedder):
-        raise EmbedderError(f"Model '{name}' is no embedder: it lacks name, dims, input_size, fingerprint or embed().")
+        raise EmbedderError(
+            f"Model '{name}' is not an embedder: name, dims, input_size, fingerprint or embed() is missing."
+        )
     if embedder.name != name:
-        raise EmbedderError(f"Model '{name}' calls itself '{embedder.name}'; both names must be the same.")
+        raise EmbedderError(f"The code of model '{name}' has the name '{embedder.name}'; both names must be the same.")
     from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415
 
     return embedder if isinstance(embedder, KerasEmbedder) else CheckedEmbedder(embedder)

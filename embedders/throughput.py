@@ -1,4 +1,4 @@
-"""Speed of a network on this machine."""
+"""Measurement of a network's speed on this machine."""
 
 import time
 
@@ -10,7 +10,7 @@ __all__ = ["throughput"]
 
 
 def throughput(embedder: Embedder, batch: int, seconds: float) -> float:
-    """Pictures per second that a network embeds from arrays in memory, after one batch to warm up.
+    """Measure how many pictures per second a network embeds from arrays in memory, after one batch to warm up.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Weights files of the Keras networks, in the user's folder or in Keras' cache.
 
-`export_weights` on a connected machine and `import_weights` on another bring them to machines without internet.
+`export_weights` and `import_weights` bring them from a connected machine to one without internet.
 """
 
 import os
@@ -17,7 +17,7 @@ _FINGERPRINT_SUFFIX = ".fingerprint"
 
 
 def find_weights(network: Network, weights_dir: Path | None) -> Path | None:
-    """Find the weights file of a network on this machine; None where there is none.
+    """Return the weights file of a network on this machine, or None if there is none.
 
     Raises
     ------
@@ -32,13 +32,13 @@ def find_weights(network: Network, weights_dir: Path | None) -> Path | None:
 
 
 def keras_cache() -> Path:
-    """Folder in which Keras keeps downloaded weights."""
+    """Return the folder in which Keras keeps downloaded weights."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
 def missing_weights(network: Network, weights_dir: Path | None, why: str) -> WeightsError:
-    """Error that says which file to bring to this machine, and how."""
+    """Return the error that says which file to bring to this machine, and how."""
     return WeightsError(
         f"The weights of '{network.name}' are not on this machine, and downloading them failed ({why})."
         f" On a connected machine run 'simquery models fetch {network.name} --to FOLDER', bring"
@@ -57,7 +57,7 @@ def export_weights(network: Network, file: Path, fingerprint: str, folder: Path)
 
 
 def stated_fingerprint(file: Path) -> str | None:
-    """Fingerprint that `export_weights` wrote beside a file, or None."""
+    """Return the fingerprint that `export_weights` wrote beside a file, or None."""
     beside = _fingerprint_file(file)
     return beside.read_text(encoding="ascii").strip() if beside.is_file() else None
 
@@ -72,7 +72,7 @@ def import_weights(network: Network, file: Path, weights_dir: Path | None) -> Pa
 
 
 def _file_name(network: Network, file: Path) -> str:
-    # Keras tells its two file formats apart by their names alone.
+    # Keras tells its two file formats apart by the file names alone.
     own, of_keras = network.weights_files
     return own if file.name.endswith(_KERAS_3_SUFFIX) else of_keras
 

@@ -1,1 +1,1 @@
-"""Which network and distance to trust on a folder of classes: measures, rankings, the thesis' protocol, its report."""
+"""Evaluation: compare networks and distances on a folder of classes, by the protocol of the thesis."""

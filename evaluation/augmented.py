@@ -1,4 +1,4 @@
-"""Augmented references: turned, mirrored, without colour, cropped, saved again (thesis, section 6.1)."""
+"""Augmented references: rotated, mirrored, without colour, cropped, recompressed (thesis, section 6.1)."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ __all__ = ["embed_augmented"]
 
 
 def embed_augmented(pictures: Sequence[LabelledPicture], name: str, embedder: Embedder, cache: VectorCache) -> Features:
-    """Vectors of augmented pictures, through the cache.
+    """Return the vectors of augmented pictures, using the cache.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def embed_augmented(pictures: Sequence[LabelledPicture], name: str, embedder: Em
     name
         One of `AUGMENTATIONS`.
     embedder, cache
-        What makes the vectors, and where they are kept by the content of the augmented pictures.
+        The network, and the cache, which keeps vectors by the content of the augmented pictures.
 
     Returns
     -------
     float32, shape (n, dims)
-        NaN where the network finds nothing.
+        One row for each picture; NaN if the network finds no features in it.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def embed_augmented(pictures: Sequence[LabelledPicture], name: str, embedder: Em
 
 
 def _whole(picture: LabelledPicture) -> Pixels:
-    """Pixels of a picture at its own size; a side has at most as many as are decoded of large pictures."""
+    """Return the pixels of a picture at its own size, but with sides of at most `REDUCED_SIDE`."""
     decoders = shared_decoders()
     facts = decoders.decode(picture.file, [])
     if not isinstance(facts, PictureError):

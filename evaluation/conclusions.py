@@ -1,4 +1,4 @@
-"""Which distance and which network to use: answers in words, based on tests."""
+"""Conclusions in words, based on tests: which distance and which network to use."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ __all__ = ["Conclusion", "main_measure", "reach_conclusions"]
 
 @dataclass(frozen=True)
 class Conclusion:
-    """An answer: a title, sentences, and the comparisons that they follow from."""
+    """A conclusion: a title, sentences, and the comparisons on which they are based."""
 
     title: str
     sentences: tuple[str, ...]
@@ -21,7 +21,7 @@ class Conclusion:
 
 
 def main_measure(results: Results) -> Measure:
-    """The measure to compare combinations by: nAUIRC if it was asked for, otherwise the first one."""
+    """Return the measure to compare combinations by: nAUIRC if it was requested, otherwise the first one."""
     area = parse_measure("nAUIRC")
     return area if area in results.measures else results.measures[0]
 
@@ -29,7 +29,7 @@ def main_measure(results: Results) -> Measure:
 def reach_conclusions(results: Results, seed: int) -> list[Conclusion]:
     """Compare the distances (each averaged over the networks), then the networks (each averaged over the distances).
 
-    A single network or distance is not compared, nor are candidates without references in common.
+    Nothing is compared if there is only one network or distance, or if the candidates have no references in common.
     """
     measure = main_measure(results)
     groups = [query.label for query in results.queries]

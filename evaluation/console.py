@@ -1,4 +1,4 @@
-"""What an evaluation found, for a terminal."""
+"""The results of an evaluation, for a terminal."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -21,7 +21,7 @@ _SHOWN = 5
 
 
 def printed(outcome: Outcome, *, per_class: bool) -> Iterator[Table | Text]:
-    """Tables and conclusions of an evaluation, in the order in which they are printed."""
+    """Yield the tables and conclusions of an evaluation, in the order in which they are printed."""
     results = outcome.results
     yield summary_table(results, outcome.summaries, f"{results.dataset.name}, run {outcome.manifest['run']}")
     if any(not condition.single for condition in results.values):
@@ -36,7 +36,7 @@ def printed(outcome: Outcome, *, per_class: bool) -> Iterator[Table | Text]:
 
 
 def notes(dataset: Dataset) -> Iterator[str]:
-    """Sentences about what was left out of a data set, and about what distorts its measures."""
+    """Yield sentences about what was left out of a data set, and about what distorts its measures."""
     for omission in dataset.omissions[:_SHOWN]:
         yield f"Left out: {omission.path}: {omission.reason}."
     if len(dataset.omissions) > _SHOWN:
@@ -48,13 +48,13 @@ def notes(dataset: Dataset) -> Iterator[str]:
     lonely = [label for label, rows in dataset.members.items() if len(rows) == 1 and label not in dataset.distractors]
     if lonely:
         yield (
-            "Classes of a single picture give no reference, because nothing would be left to find:"
+            "No references are drawn from classes with a single picture, because nothing would be left to find:"
             f" {', '.join(lonely)}."
         )
 
 
 def summary_table(results: Results, summaries: Sequence[Summary], title: str) -> Table:
-    """One row for each network and distance, one column for the mean of each measure; the best values in bold."""
+    """Make a table of the mean of each measure, one row for each network and distance; the best values are bold."""
     table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left", caption_justify="left")
     table.add_column("model")
     table.add_column("distance")
@@ -84,7 +84,7 @@ def summary_table(results: Results, summaries: Sequence[Summary], title: str) ->
 
 
 def several_table(summaries: Sequence[Summary], measure: str) -> Table:
-    """One measure with several and with augmented references, one row for each network and distance."""
+    """Make a table of a measure with several and augmented references, one row for each network and distance."""
     kinds = dict.fromkeys(
         (each.condition.references, each.condition.combine, each.condition.augment)
         for each in summaries
@@ -112,7 +112,7 @@ def several_table(summaries: Sequence[Summary], measure: str) -> Table:
 
 
 def class_rows(rows: Sequence[ClassRow]) -> Table:
-    """Each class with its best value and the combinations that reach it."""
+    """Make a table of the classes, each with its best value and the combinations that reach it."""
     table = Table(box=box.SIMPLE_HEAD, title=f"Classes by {rows[0].measure}", title_justify="left")
     table.add_column("class", overflow="fold")
     table.add_column(rows[0].measure, justify="right")
@@ -123,7 +123,7 @@ def class_rows(rows: Sequence[ClassRow]) -> Table:
 
 
 def timing_table(timings: Sequence[Timing]) -> Table:
-    """Mean and standard deviation of every time that was taken."""
+    """Make a table with the mean and standard deviation of every time."""
     table = Table(box=box.SIMPLE_HEAD, title="Times in seconds", title_justify="left")
     for name in ("stage", "model", "distance", "engine"):
         table.add_column(name)

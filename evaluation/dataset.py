@@ -1,4 +1,4 @@
-"""Data sets of classes: which picture belongs to which class, and what was left out and why.
+"""Data sets of classes: which picture belongs to which class, which files are left out, and why.
 
 A data set is a folder with one folder for each class, or a CSV file with the columns ``path`` and ``class`` (paths are
 relative to the file's folder). A picture is its content, as in a case: the same content at two paths is one picture.
@@ -30,7 +30,7 @@ _LEAST_CLASSES = 2
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A content: its SHA-256 (hex), a file that holds it, all its paths in the data set, all its classes."""
+    """A picture: its SHA-256 (hex), one of its files, all its paths in the data set, and all its classes."""
 
     sha256: str
     file: Path
@@ -40,7 +40,7 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class Omission:
-    """A path that takes no part in the evaluation, and why."""
+    """A path that is left out of the evaluation, and the reason."""
 
     path: str
     reason: str
@@ -48,18 +48,18 @@ class Omission:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures in the order of their SHA-256, which breaks ties, and their classes.
+    """A data set: pictures in the order of their SHA-256, which breaks ties, and their classes.
 
     Attributes
     ----------
     name
-        Name of the folder or file it was read from.
+        Name of the folder or file from which it was read.
     pictures
         The pictures, each content once.
     distractors
-        Classes to draw no references from, like "others" in FIRE (thesis, section 3.2.4).
+        Classes from which no references are drawn, like "others" in FIRE (thesis, section 3.2.4).
     omissions
-        What was left out.
+        Paths that were left out.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Dataset:
 
     @cached_property
     def members(self) -> dict[str, NDArray[np.int64]]:
-        """Rows of the pictures of each class, by the class's name, in order."""
+        """Rows of the pictures of each class, in ascending order, by the name of the class."""
         rows: defaultdict[str, list[int]] = defaultdict(list)
         for row, picture in enumerate(self.pictures):
             for label in picture.labels:
@@ -78,12 +78,12 @@ class Dataset:
 
     @cached_property
     def shared(self) -> tuple[LabelledPicture, ...]:
-        """Pictures that belong to several classes: the duplicates across classes."""
+        """Pictures that belong to several classes, that is duplicates across classes."""
         return tuple(picture for picture in self.pictures if len(picture.labels) > 1)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of what measures depend on: contents, classes, distractors."""
+        """SHA-256 (hex) of everything in it that measures depend on: contents, classes, distractors."""
         digest = hashlib.sha256()
         for picture in self.pictures:
             digest.update("\0".join([picture.sha256, *picture.labels, "\n"]).encode())
@@ -109,32 +109,34 @@ class Dataset:
         Raises
         ------
         DatasetError
-            When it has fewer than two classes, no class with two pictures, or not the distractor class that was named.
+            When there are fewer than two classes, no class with two pictures, or no class with a distractor's name.
         """
         unknown = sorted(self.distractors - set(self.members))
         if unknown:
-            raise DatasetError(f"'{self.name}' has no class '{unknown[0]}'. It has: {', '.join(self.members)}.")
+            raise DatasetError(
+                f"'{self.name}' has no class '{unknown[0]}'. Its classes are: {', '.join(self.members)}."
+            )
         if len(self.members) < _LEAST_CLASSES:
             raise DatasetError(
-                f"'{self.name}' holds pictures of {len(self.members)} class(es): at least two are needed, because every"
-                " ranking of pictures of one class is perfect."
+                f"'{self.name}' has pictures of {len(self.members)} class(es), but at least two are needed: every"
+                " ranking of pictures of a single class is perfect."
             )
         if not any(len(rows) > 1 for label, rows in self.members.items() if label not in self.distractors):
-            raise DatasetError(f"No class of '{self.name}' has two pictures: one to search by and one to be found.")
+            raise DatasetError(f"No class of '{self.name}' has two pictures: one as the reference and one to be found.")
         return self
 
 
 def read_dataset(
     path: Path, distractors: Collection[str] = (), progress: Callable[[int], None] = lambda _: None
 ) -> Dataset:
-    """Read and hash a data set; files that are not pictures are only noticed when they are embedded.
+    """Read and hash a data set; files that are not pictures are detected later, when they are embedded.
 
     Parameters
     ----------
     path
-        A folder of class folders, or a CSV file.
+        A folder with one folder for each class, or a CSV file.
     distractors
-        Names of classes to draw no references from.
+        Names of classes from which no references are drawn.
     progress
         Called with the number of files read so far.
 
@@ -143,7 +145,7 @@ def read_dataset(
     FolderError
         When the folder cannot be read.
     DatasetError
-        When the file is not such a CSV file, or there is nothing to evaluate.
+        When the CSV file is not valid, or there is nothing to evaluate.
     """
     entries = _csv_entries(path) if path.is_file() else _folder_entries(check_folder(path))
     found: defaultdict[str, dict[str, tuple[Path, str]]] = defaultdict(dict)
@@ -174,7 +176,7 @@ def read_dataset(
     )
     if not pictures:
         why = f" The first of {len(omissions)}: {omissions[0].path}: {omissions[0].reason}." if omissions else ""
-        raise DatasetError(f"'{display_path(path)}' names no file of a class that can be read.{why}")
+        raise DatasetError(f"'{display_path(path)}' contains no readable file in a class.{why}")
     name = display_path(Path(path.absolute().name))
     return Dataset(name, pictures, frozenset(distractors), tuple(sorted(omissions, key=lambda each: each.path)))
 
@@ -191,7 +193,7 @@ def _folder_entries(root: Path) -> Iterator[_Entry | Omission]:
         if candidate.skipped or candidate.unreadable:
             yield Omission(shown, candidate.skipped or candidate.unreadable or "")
         elif len(inside.parts) == 1:
-            yield Omission(shown, "in no class folder")
+            yield Omission(shown, "not in a class folder")
         else:
             filled.add(inside.parts[0])
             yield candidate.path, shown, display_path(Path(inside.parts[0]))

@@ -1,4 +1,4 @@
-"""Measures and times as documents for Kibana; storing the same run again replaces its documents."""
+"""Documents for Kibana with the measures and times of a run; storing a run again replaces its documents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -18,7 +18,7 @@ __all__ = ["measure_documents", "store", "timing_documents"]
 _AT_ONCE = 1000
 
 _POINTS = range(4, len(CURVE), 5)
-"""The points of a curve that Kibana shows, at every twentieth of the relevant pictures."""
+"""Shares of the relevant pictures at which Kibana shows a curve, in steps of one twentieth."""
 
 
 def store(
@@ -36,15 +36,15 @@ def store(
     client
         Connection to the cluster.
     results, timings, manifest
-        The run.
+        Results, times and manifest of the run.
     singles
-        Whether to store the value of every reference under every condition. Without it, only conditions with one
-        plain reference are stored value by value, because Kibana draws their distribution; all others as means.
+        Whether to store the value of every reference under every condition. Otherwise single values are stored only
+        for conditions with one plain reference, because Kibana draws their distribution, and means for all others.
 
     Returns
     -------
     int
-        How many documents were written.
+        Number of documents written.
     """
     install_templates(client)
     count = 0
@@ -64,18 +64,18 @@ def store(
 def measure_documents(
     results: Results, manifest: Mapping[str, Any], *, singles: bool = False
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measures as documents with their ids: single values, means, then the mean curves.
+    """Yield measures as documents with their ids: single values, means, then the mean curves.
 
-    A single value belongs to a reference and its class. A mean, over all references, belongs to neither; nor does a
-    point of a curve, ``curve@q``: the mean share of pictures to look at until the share q of the relevant ones is
-    found. A condition has single values or a mean, never both, so that averages in Kibana count nothing twice.
+    A single value has a reference and its class. A mean over all references has neither, nor does a point of a curve,
+    ``curve@q``: the mean share of pictures to look at until the share q of the relevant ones is found. A condition has
+    single values or a mean, never both, so that averages in Kibana count nothing twice.
 
     Parameters
     ----------
     results, manifest
-        The run.
+        Results and manifest of the run.
     singles
-        Whether every condition has single values; else only those with one plain reference do.
+        Whether every condition has single values; otherwise only those with one plain reference do.
     """
     for condition, values in results.values.items():
         facts = _facts(manifest, condition)
@@ -118,7 +118,7 @@ def _id(manifest: Mapping[str, Any], condition: Condition, *parts: str) -> str:
 
 
 def timing_documents(timings: Sequence[Timing], manifest: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One document for each time that was taken, with its id."""
+    """Yield one document with its id for each measured time."""
     for number, timing in enumerate(timings):
         document = _run(manifest) | {
             "model": timing.model,

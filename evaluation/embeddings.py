@@ -1,4 +1,4 @@
-"""Feature vectors of a data set under a model: from the case, from the cache, or from the network."""
+"""Feature vectors of a data set by a model: taken from the case or the cache, or computed by the network."""
 
 import hashlib
 import os
@@ -40,16 +40,16 @@ _ENGINES = ("tensorflow", "openvino")
 
 @dataclass(frozen=True)
 class Inference:
-    """What computes vectors: two engines, versions, precisions or devices give other last digits.
+    """How vectors are computed; another engine, version, precision or device gives other last digits.
 
     Attributes
     ----------
     engine
-        ``tensorflow``, ``openvino``, or ``own`` for a lab's own embedder, whose fingerprint has to say the rest.
+        ``tensorflow``, ``openvino``, or ``own`` for a lab's own embedder, whose fingerprint must cover the rest.
     version
-        Of the engine.
+        Version of the engine.
     precision
-        Of its arithmetic: ``float32`` or ``mixed_float16``.
+        Precision of the arithmetic: ``float32`` or ``mixed_float16``.
     device
         ``CPU`` or ``GPU``.
     """
@@ -61,7 +61,7 @@ class Inference:
 
     @classmethod
     def of(cls, embedder: Embedder) -> "Inference":
-        """How an embedder computes its vectors."""
+        """Return how an embedder computes its vectors."""
         engine, _, precision = (getattr(embedder, "inference", None) or "own").partition(" ")
         if engine not in _ENGINES:
             return cls("own")
@@ -74,20 +74,20 @@ class Inference:
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """What a model makes of a data set.
+    """A data set embedded by a model.
 
     Attributes
     ----------
     model, fingerprint
-        Of the embedder; vectors of two fingerprints cannot be compared.
+        Name and fingerprint of the embedder; vectors with different fingerprints cannot be compared.
     vectors : float32, shape (n, dims)
-        In the order of the data set's pictures; zero where there is none.
+        Vectors in the order of the data set's pictures; zero for a picture without a vector.
     reasons
         Why a picture has no vector, by SHA-256.
     inference
-        What computed the vectors; None: the case holds them all, and does not say.
+        How the vectors were computed; None if all come from the case, which does not tell.
     from_case
-        How many vectors the case held.
+        Number of vectors taken from the case.
     """
 
     model: str
@@ -99,10 +99,10 @@ class Embedded:
 
 
 class VectorCache:
-    """Feature vectors on disk by content, one folder for each fingerprint and way to compute them.
+    """Cache of feature vectors on disk by content, with one folder for each fingerprint and `Inference`.
 
-    Each file holds the vectors of some contents and is written whole or not at all. An interrupted run finds what it
-    has done so far, and several runs may write at the same time. The folder can be deleted at any time.
+    Each file holds the vectors of some contents and is written completely or not at all. An interrupted run can
+    continue, and several runs may write at the same time. The folder can be deleted at any time.
     """
 
     def __init__(self, folder: Path, embedder: Embedder) -> None:
@@ -124,7 +124,7 @@ class VectorCache:
         return filled
 
     def store(self, contents: Sequence[str], vectors: Features) -> None:
-        """Keep the vectors, float32 (n, dims), of some contents."""
+        """Store the vectors, float32 (n, dims), of some contents."""
         if not contents:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -178,9 +178,9 @@ def embed_dataset(
     case: str = "default",
     progress: Callable[[int], None] = lambda _: None,
 ) -> Embedded:
-    """Vectors of all pictures of a data set under one model.
+    """Embed all pictures of a data set by one model.
 
-    The network is built only when the case lacks a picture.
+    The network is built only if the case lacks a picture.
 
     Parameters
     ----------
@@ -193,7 +193,8 @@ def embed_dataset(
     cache
         Folder of the cache.
     client, case
-        Case to take vectors from; without a client, or when the case has other weights, only the cache is used.
+        Case to take vectors from. Without a client, or if the case was indexed with other weights, only the cache is
+        used.
     progress
         Called with the number of pictures done so far.
     """
@@ -224,7 +225,7 @@ def embed_pictures(
     vectors: Features,
     progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, str]:
-    """Fill the rows of ``vectors``, float32 (n, dims), from the cache or through the network, and cache them.
+    """Fill the rows of ``vectors``, float32 (n, dims), from the cache or by the network, and cache them.
 
     Returns
     -------
@@ -259,7 +260,7 @@ def embed_pictures(
 
 
 def unreadable(dataset: Dataset, progress: Callable[[int], None] = lambda _: None) -> dict[str, str]:
-    """Why some pictures of a data set cannot be read, by SHA-256; every file is decoded."""
+    """Decode every file of a data set, and return why some pictures cannot be read, by SHA-256."""
     reasons = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = pool.map(lambda picture: _read(picture, (1, 1)), dataset.pictures)
@@ -271,13 +272,13 @@ def unreadable(dataset: Dataset, progress: Callable[[int], None] = lambda _: Non
 
 
 def embed_in_batches(pixels: Sequence[Pixels], embedder: Embedder) -> Iterator[NDArray[np.float32]]:
-    """Feature vectors, float32 (dims,), of pictures at the embedder's input size, one after the other."""
+    """Yield the feature vectors, float32 (dims,), of pictures at the embedder's input size."""
     for start in range(0, len(pixels), _BATCH):
         yield from embedder.embed(np.stack(pixels[start : start + _BATCH]))
 
 
 def _read(picture: LabelledPicture, size: tuple[int, int]) -> Pixels | str:
-    """Pixels of a picture, or why there are none; evidence is decoded in a process of its own."""
+    """Return the pixels of a picture, decoded in a separate process, or why there are none."""
     pixels = np.empty((*size, 3), dtype=np.uint8)
     try:
         with open_evidence(picture.file) as file:

@@ -1,4 +1,4 @@
-"""Figures of a run, as in chapter 4 of the thesis; matplotlib is loaded when the first one is drawn."""
+"""Figures of a run, as in chapter 4 of the thesis; matplotlib is imported when the first one is drawn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Drawn", "can_draw", "draw_figures", "most_confused"]
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 _COMBINED = {"sum": "sum of the distances", "mean": "mean of the features"}
 _MARKERS = "osD^vPX*"
@@ -32,7 +32,7 @@ _MOST_CLASSES = 60
 _QUARTILES = (0.25, 0.5, 0.75)
 _WIDTH = 9.0
 _LABELS_IN_A_ROW = 90
-"""So many characters at most fit side by side below a figure."""
+"""Most characters that fit side by side below a figure."""
 
 _LONGEST_LABEL = 40
 _LINE = 0.16
@@ -53,7 +53,7 @@ class Drawn:
 
 
 def can_draw() -> bool:
-    """Whether matplotlib is installed: the extra ``evaluation``."""
+    """Return whether matplotlib is installed (the extra ``evaluation``)."""
     return find_spec("matplotlib") is not None
 
 
@@ -96,14 +96,14 @@ def draw_figures(results: Results, timings: Sequence[Timing]) -> Iterator[Drawn]
 
 
 def _drawn(name: str, caption: str, draw: Callable[[Axes], None], *, height: float = 4.5) -> Drawn:
-    import matplotlib as mpl  # noqa: PLC0415  (an extra; and it takes half a second)
+    import matplotlib as mpl  # noqa: PLC0415  (it is optional, and takes half a second)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     name = _NOT_IN_FILE_NAMES.sub("_", name)[:_LONGEST_NAME]
     with mpl.rc_context(
         {
             "svg.hashsalt": name,  # the same run draws the same bytes
-            "text.parse_math": False,  # names of classes and networks may hold dollar signs
+            "text.parse_math": False,  # names of classes and networks may contain dollar signs
             "font.size": 9,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -259,14 +259,14 @@ def _confusion(results: Results, condition: Condition, axes: Axes) -> None:
 
 
 def most_confused(shares: NDArray[np.float64], count: int) -> list[int]:
-    """The ``count`` classes, in their order, that most often find or are found by other classes.
+    """Return the ``count`` classes, in their order, that most often find or are found by other classes.
 
     Parameters
     ----------
     shares : float64, shape (classes, classes)
         Share of each class (column) among the hits of each class (row); NaN rows for classes without references.
     count
-        How many classes; all, where there are no more.
+        Number of classes to return, or all if there are fewer.
     """
     others = np.nan_to_num(shares * (1.0 - np.eye(len(shares))))
     confusion = others.sum(axis=0) + others.sum(axis=1)
@@ -274,7 +274,7 @@ def most_confused(shares: NDArray[np.float64], count: int) -> list[int]:
 
 
 def _label(axes: Axes, names: Sequence[str]) -> None:
-    """Name the places 0, 1, … of the x axis: upright, and in a wider figure, when the names do not fit side by side."""
+    """Label the places 0, 1, … of the x axis: vertically and in a wider figure if the names do not fit side by side."""
     widest = max(map(len, names))
     upright = widest * len(names) > _LABELS_IN_A_ROW
     axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90 if upright else 0)

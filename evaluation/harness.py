@@ -1,4 +1,4 @@
-"""The protocol: every network × distance × reference, judged by every measure (thesis, chapter 4)."""
+"""The protocol: rank every network × distance × reference, and judge it by every measure (thesis, chapter 4)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 CURVE = np.linspace(0.01, 1.0, 100)
-"""The shares of the relevant pictures at which inverse recall curves are sampled."""
+"""Shares of the relevant pictures at which inverse recall curves are sampled."""
 
 NEAREST = 10
-"""The confusion of classes is counted among this many hits of each reference."""
+"""Number of first hits of each reference among which the confusion of classes is counted."""
 
 
 @dataclass(frozen=True, order=True)
@@ -41,13 +41,13 @@ class Condition:
     Attributes
     ----------
     model, distance
-        Names.
+        Names of the network and the distance.
     references
-        How many references the query combines; 0: one reference, and no other picture is left out of the ranking.
+        Number of references that the query combines; 0: one reference, and no other picture is left out of the ranking.
     combine
         ``sum`` of the distances, ``mean`` of the features; ``none`` with a single reference.
     augment
-        What was done to the reference: one of `simquery.pictures.augmentation.AUGMENTATIONS`, or ``none``.
+        Change to the reference: one of `simquery.pictures.augmentation.AUGMENTATIONS`, or ``none``.
     """
 
     model: str
@@ -64,7 +64,7 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """One ranking: rows of the data set in order, float32 distances in that order."""
+    """One ranking: the condition, the reference, rows of the data set in order, and their float32 distances."""
 
     condition: Condition
     query: Topic
@@ -74,12 +74,12 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All values, and what else the figures need.
+    """All values of an evaluation, and further data for the figures.
 
     Attributes
     ----------
     dataset, queries, measures
-        What was judged, and by which measures.
+        The data set, the references, and the measures.
     values
         float64 (queries, measures) by condition; NaN for queries that a condition does not apply to.
     best
@@ -105,12 +105,12 @@ class Results:
         return [condition for condition in self.values if condition.single]
 
     def of(self, condition: Condition, measure: Measure) -> NDArray[np.float64]:
-        """Values of a measure for all queries, float64 (queries,)."""
+        """Return the values of a measure for all queries, float64 (queries,)."""
         return self.values[condition][:, self.measures.index(measure)]
 
 
 class Judge:
-    """Collects rankings and turns them into `Results`."""
+    """Judge rankings, and turn them into `Results`."""
 
     def __init__(self, dataset: Dataset, queries: Sequence[Topic], measures: Sequence[Measure]) -> None:
         self._dataset = dataset
@@ -137,7 +137,7 @@ class Judge:
         best[row] = [measure.best(found.relevant, found.total) for measure in self._measures]
         if condition.single:
             curve = self._curves.setdefault(condition, np.full((len(self._queries), len(CURVE)), np.nan))
-            # Slightly less than the share, so that rounding up cannot exceed it.
+            # Slightly less than the share, so that rounding up cannot go beyond it.
             places = np.ceil(CURVE * found.relevant - 1e-9).astype(np.int64) - 1
             curve[row] = found.all_ranks()[places] / found.total
             counts = self._nearest.setdefault(condition, np.zeros((len(self._classes), len(self._classes))))
@@ -145,7 +145,7 @@ class Judge:
             np.add.at(counts[self._classes.index(query.label)], hits, 1.0)
 
     def results(self) -> Results:
-        """Results of all rankings judged so far."""
+        """Return the results of all rankings judged so far."""
         nearest = {}
         for condition, counts in self._nearest.items():
             totals = counts.sum(axis=1, keepdims=True)
@@ -161,7 +161,7 @@ class Judge:
 
 
 def first_pictures(measure: Measure) -> int:
-    """How many pictures a measure looks at from the first on; 0: at the whole ranking."""
+    """Return how many of the first pictures a measure looks at; 0: the whole ranking."""
     return measure.k if isinstance(measure, FirstPictures) else 0
 
 
@@ -171,11 +171,13 @@ def check_measures(measures: Sequence[Measure], pictures: int) -> None:
     Raises
     ------
     SettingsError
-        Naming the measure and how many pictures there are to rank.
+        The message names the measure and the number of pictures to rank.
     """
     for measure in measures:
         if (first := first_pictures(measure)) > pictures:
-            raise SettingsError(f"{measure} is of the first {first:,} pictures, but only {pictures:,} are ranked.")
+            raise SettingsError(
+                f"{measure} needs the first {first:,} pictures of a ranking, but only {pictures:,} are ranked."
+            )
 
 
 def rank_all(
@@ -186,14 +188,14 @@ def rank_all(
     *,
     augmented: Mapping[str, Features] | None = None,
 ) -> Iterator[Ranked]:
-    """Every ranking of the protocol for one model and distance, one after the other.
+    """Yield every ranking of the protocol for one model and distance.
 
     Parameters
     ----------
     model
         Name of the model.
     distance
-        The distance to rank by.
+        Distance to rank by.
     vectors : float32, shape (n, dims)
         Vectors of the data set's pictures, in their order.
     queries

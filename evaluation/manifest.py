@@ -1,4 +1,4 @@
-"""Everything that determines the figures of a run, and the run's name, which is its digest."""
+"""The manifest: everything that determines the figures of a run, and the run's name, which is its digest."""
 
 import hashlib
 import json
@@ -27,19 +27,19 @@ def make_manifest(
     networks: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Manifest of a run, to be written as JSON.
+    """Return the manifest of a run, as a document for JSON.
 
-    ``determined_by`` holds everything that the measures follow from: data, weights, vectors, versions, settings, seed,
-    references. The run's name is the start of its SHA-256, so runs of one name have the same figures. Times are
-    measured; they differ.
+    ``determined_by`` holds everything that determines the measures: data, weights, vectors, versions, settings, seed,
+    references. The run's name is the beginning of its SHA-256, so runs with the same name have the same measures. Times
+    differ from run to run.
 
     Parameters
     ----------
     dataset, queries, measures, distances
-        What is judged, and how.
+        The data set, the references, the measures and the distances.
     networks
-        By model: ``fingerprint`` of the embedder, ``inference`` (what computed the vectors, and how many of
-        them a case already held) and ``vectors``, the SHA-256 of all vectors that were ranked.
+        By model: ``fingerprint`` of the embedder, ``inference`` (how the vectors were computed, and how many of them
+        came from a case) and ``vectors``, the SHA-256 of all vectors that were ranked.
     protocol
         Further settings: seed, number of references, augmentations.
     """

@@ -1,4 +1,4 @@
-"""Distances from references to a whole collection, and the rankings that follow; no loop over pictures."""
+"""Distances from references to a whole collection, and the rankings by them, without a loop over pictures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ __all__ = ["distances_to", "order_of"]
 
 _BLOCK_BYTES = 64 << 20
 _EQUAL = 1e-12
-"""Smaller squared distances, as a share of the squared norms, are rounding errors: the float32 vectors are equal."""
+"""Share of the squared norms below which a squared distance is a rounding error: the float32 vectors are equal."""
 
 _LEAST_SUM = 1e-5
 _LEAST_SPREAD = 1e-4
 
 
 def distances_to(distance: Distance, references: Vectors, documents: Vectors) -> NDArray[np.float32]:
-    """Distances of every reference to every document.
+    """Return the distance of every reference to every document.
 
-    Cosine, euclidean and modified follow from one float64 matrix product for each block of documents. All other
-    distances, and vectors at the edges of a definition, go through `Distance.between`. The result is rounded to
-    float32, because differences in the eighth digit come from the order of summation: they count as ties.
+    Cosine, euclidean and modified distance follow from one float64 matrix product for each block of documents. All
+    other distances, and edge cases of a definition, go through `Distance.between`. The result is rounded to float32:
+    differences in the eighth digit come from the order of summation, and count as ties.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ def distances_to(distance: Distance, references: Vectors, documents: Vectors) ->
 
 
 def order_of(distances: NDArray[np.float32], left_out: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the documents by (distance, row), without those left out.
+    """Return the rows of the documents by (distance, row), without those left out.
 
     Parameters
     ----------
     distances : float32, shape (k,)
-        Distances of documents in the order of their ids, which therefore break ties.
+        Distances of the documents in the order of their ids, so that ids break ties.
     left_out : int64
-        Rows to leave out of the ranking: the references themselves.
+        Rows to leave out of the ranking, which are the references themselves.
     """
     order = np.argsort(distances, kind="stable")
     return order[~np.isin(order, left_out)]

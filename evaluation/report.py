@@ -1,4 +1,4 @@
-"""The files that a run writes: manifest, values, figures, and one self-contained page with all of them."""
+"""The files of a report: manifest, values, figures, and one self-contained page with all of them."""
 
 import base64
 import csv
@@ -26,14 +26,14 @@ def check_folder_is_new(folder: Path) -> None:
     Raises
     ------
     SettingsError
-        When it exists and is not empty, or is a file.
+        When the folder exists and is not empty, or is a file.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(f"'{folder}' already exists, and nothing is overwritten: name another folder with --out.")
+        raise SettingsError(f"'{folder}' already exists and is not overwritten: give another folder with --out.")
 
 
 def free_folder(name: str) -> Path:
-    """Folder of that name in the current one, or the first of ``name-2``, ``name-3`` … that does not exist yet."""
+    """Return the folder ``name`` in the current one, or the first of ``name-2``, ``name-3`` … that does not exist."""
     folder, count = Path(name), 1
     while folder.exists():
         count += 1
@@ -97,7 +97,7 @@ def report_page(
     timings: Sequence[Timing],
     figures: Sequence[Drawn],
 ) -> str:
-    """The HTML page, with the figures embedded in it."""
+    """Return the HTML page, with the figures embedded in it."""
     pages = Environment(
         loader=PackageLoader("simquery.evaluation", ""),
         autoescape=True,

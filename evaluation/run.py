@@ -1,4 +1,4 @@
-"""The protocol applied to a data set, network by network, or to rankings that another tool made."""
+"""Runs: apply the protocol to a data set, network by network, or judge rankings that another tool made."""
 
 import hashlib
 import tempfile
@@ -28,27 +28,27 @@ from simquery.settings import Settings
 __all__ = ["THESIS_DISTANCES", "Evaluation", "Progress", "Protocol", "ProtocolOptions", "judge_networks", "judge_run"]
 
 THESIS_DISTANCES = ("cosine", "euclidean", "manhattan", "modified")
-"""The distances compared by default (thesis, table 3.1)."""
+"""Distances that are compared by default (thesis, table 3.1)."""
 
 _ROWS = 1024
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, how many of its items are done, and how many there are (0: unknown)."""
+"""Called with the name of the step, the number of items done, and the total (0: unknown)."""
 
 
 class ProtocolOptions(TypedDict, total=False):
-    """What an evaluation tries, by names as users write them.
+    """Options of an evaluation, with names as users write them.
 
     Attributes
     ----------
     models
-        Networks; default: the model of the settings.
+        Networks; by default the model in the settings.
     layers
         Further layers at which to cut every network.
     distances
-        Also short names such as ``l2``; default: `THESIS_DISTANCES`.
+        Names of distances, also short ones such as ``l2``; by default `THESIS_DISTANCES`.
     measures
-        Such as ``P@50``; default: those of `DEFAULT_MEASURES` that the data set is large enough for.
+        Measures such as ``P@50``; by default those of `DEFAULT_MEASURES` for which the data set is large enough.
     references, seed, several, augment
         As in `Protocol`.
     """
@@ -65,20 +65,20 @@ class ProtocolOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Protocol:
-    """What an evaluation tries.
+    """What an evaluation compares, and how.
 
     Attributes
     ----------
     models, distances
         Registered names; every network is tried with every distance.
     measures
-        None: all of `DEFAULT_MEASURES` that the data set is large enough for.
+        Measures; None: all of `DEFAULT_MEASURES` for which the data set is large enough.
     references
-        How many references to draw at most.
+        Largest number of references to draw.
     seed
-        Random seed of the draw of references, the resampling and the tests.
+        Random seed for drawing references, for resampling and for tests.
     several
-        The most references that one query combines; 1 leaves these experiments out.
+        Largest number of references that one query combines; 1 leaves these experiments out.
     augment
         Whether to also query with augmented references.
     """
@@ -98,7 +98,7 @@ class Protocol:
         Raises
         ------
         UnknownModelError, QueryError, SettingsError
-            When there is no model, distance or measure of that name.
+            When there is no model, distance or measure with one of the names.
         """
         numbers: dict[str, Any] = dict(options)
         named = {name: numbers.pop(name, ()) for name in ("models", "layers", "distances", "measures")}
@@ -136,22 +136,22 @@ def judge_networks(
 ) -> Evaluation:
     """Embed a data set with every model, draw references, rank, judge.
 
-    A picture that one model cannot use is left out for all models, so that their figures are about the same pictures.
+    A picture that one model cannot use is left out for all models, so that all figures refer to the same pictures.
 
     Parameters
     ----------
     dataset
-        The data set, as it was read.
+        The data set.
     protocol
-        What to try.
+        What to compare.
     settings
-        Where to find weights, the cache and the case.
+        They name the weights, the cache and the case.
     client
         Cluster whose case may already hold vectors.
     progress
-        Called as the run advances.
+        Called as the run proceeds.
     each
-        Called with the judged data set and each ranking before the next one is made.
+        Called with the judged data set and each ranking, before the next ranking is made.
     each_model
         Called with each model's name, the judged data set, and its vectors, float32 (n, dims).
 
@@ -160,9 +160,9 @@ def judge_networks(
     DatasetError
         When nothing can be judged.
     SettingsError
-        When a measure looks at more pictures than there are.
+        When a measure needs more pictures than there are.
     """
-    _measures(protocol, dataset.checked())  # refuse before anything is embedded
+    _measures(protocol, dataset.checked())  # refuse invalid measures before anything is embedded
     settings.cache.mkdir(parents=True, exist_ok=True)
     # The vectors of all networks may not fit in memory together: keep them on disk, in the cache (/tmp may be memory).
     with tempfile.TemporaryDirectory(prefix="evaluation-", dir=settings.cache) as scratch:
@@ -214,7 +214,7 @@ def judge_run(file: Path, dataset: Dataset, protocol: Protocol, progress: Progre
     Raises
     ------
     DatasetError
-        When the file is not a run over this data set.
+        When the file is not a run on this data set.
     """
     total = len(dataset.pictures)
     dataset = dataset.without(
@@ -249,7 +249,7 @@ def _embed(
 
 
 def _facts(embedded: Embedded, ranked: Iterable[Features]) -> dict[str, Any]:
-    """What the manifest says of a model: where its vectors came from, and the digest of all that were ranked."""
+    """Return the manifest's facts about a model: where its vectors come from, and the digest of all ranked vectors."""
     digest = hashlib.sha256()
     for vectors in ranked:
         for start in range(0, len(vectors), _ROWS):
@@ -280,8 +280,8 @@ def _network(settings: Settings, fingerprint: str) -> Embedder:
     embedder = build_embedder(settings)
     if embedder.fingerprint != fingerprint:
         raise SchemaError(
-            f"Case '{settings.case}' was indexed with other weights than model '{settings.model}' has now, so its"
-            " vectors cannot be compared with augmented references: bring back those weights, or name another case."
+            f"Case '{settings.case}' was indexed with other weights than model '{settings.model}' uses now, so its"
+            " vectors cannot be compared with augmented references: restore the earlier weights, or name another case."
         )
     return embedder
 

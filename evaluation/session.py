@@ -1,4 +1,4 @@
-"""One evaluation from the folder of classes to the report and the documents for Kibana."""
+"""One evaluation, from the folder of classes to the report and the documents for Kibana."""
 
 import contextlib
 import logging
@@ -32,26 +32,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes
     ----------
     results
         Every measure of every reference under every condition.
     manifest
-        What determines the results; ``manifest["run"]`` names the run.
+        Everything that determines the results; ``manifest["run"]`` is the name of the run.
     summaries
         Mean, deviation and confidence interval of each measure under each condition.
     classes
-        Each class with its best combinations, for a precision and an inverse recall.
+        Each class with its best combinations, for one precision and one inverse recall.
     conclusions
         Which distances and which networks differ, in words.
     timings
-        Every time that was taken.
+        All measured times.
     report
-        The HTML page; tables, figures and manifest lie beside it.
+        The HTML page; tables, figures and manifest are beside it.
     documents
-        How many documents were stored for Kibana; 0 without a cluster.
+        Number of documents stored for Kibana; 0 without a cluster.
     """
 
     results: Results
@@ -64,7 +64,7 @@ class Outcome:
     documents: int
 
     def as_dict(self, *, per_class: bool = False) -> dict[str, Any]:
-        """Everything but the single values, ready for JSON."""
+        """Return everything except the single values as a JSON object."""
         document: dict[str, Any] = {
             "run": self.manifest["run"],
             "summary": [asdict(each) for each in self.summaries],
@@ -90,40 +90,40 @@ def evaluate(
     progress: Progress = lambda *_: None,
     **options: Unpack[ProtocolOptions],
 ) -> Outcome:
-    """Try networks with distances on a folder of classes, judge the rankings, and write a report.
+    """Compare networks and distances on a folder of classes by their rankings, and write a report.
 
     Parameters
     ----------
     dataset
         Folder with one folder for each class, or a CSV file with the columns ``path`` and ``class``.
     settings
-        Where to find weights, the cache, and the cluster with the case whose vectors can be reused; None: read them
-        as the command line does.
+        They name the weights, the cache, and the cluster with the case whose vectors can be reused; by default they are
+        read as the command line reads them.
     local
-        Whether to use no cluster: then no vectors come from a case, and nothing is stored for Kibana.
+        Do not use a cluster: take no vectors from a case, and store nothing for Kibana.
     distractors
-        Classes to draw no references from.
+        Classes from which no references are drawn.
     from_run
         TREC run to judge instead of networks.
     run_file
-        File to also write the rankings to, as a TREC run.
+        TREC run file to which the rankings are also written.
     times
-        How often to time each network; 0: take no times.
+        How often to time each network; 0: not at all.
     out
-        Folder for the report; None: ``evaluation-RUN`` in the current folder.
+        Folder for the report; by default ``evaluation-RUN`` in the current folder.
     singles
         Whether to store every single value in the cluster; see `simquery.evaluation.documents.store`.
     progress
-        Called as the run advances.
+        Called as the run proceeds.
     **options
-        Models, distances, measures and more; see `simquery.evaluation.run.ProtocolOptions`.
+        Models, distances, measures and more: see `simquery.evaluation.run.ProtocolOptions`.
 
     Raises
     ------
     SettingsError
-        When ``out`` is not empty, or a measure looks at more pictures than there are.
+        When ``out`` is not empty, or a measure needs more pictures than there are.
     FolderError, DatasetError
-        When there is no such data set, or nothing in it can be judged.
+        When the data set does not exist, or nothing in it can be judged.
     EmbedderError, ClusterError
         When a network cannot be built, or the cluster fails.
     """

@@ -1,8 +1,8 @@
-"""How sure the figures are: confidence intervals, paired tests, and what they mean in words.
+"""Statistics: confidence intervals, paired tests, and their results in words.
 
-References of one class are not independent of each other. SciPy therefore gets whole classes: its bootstrap draws
-classes, its permutation test swaps the sides of classes (docs/adr/0016). With one reference for each class these are
-the plain bootstrap and the plain randomisation test.
+References of one class are not independent of each other. Therefore SciPy's bootstrap draws whole classes, and its
+permutation test swaps the sides of whole classes (docs/adr/0016). With one reference for each class, these are the
+plain bootstrap and the plain randomisation test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two candidates on the same references.
+    """A comparison of two candidates on the same references.
 
-    ``difference`` is mean(first) − mean(second), ``p`` is corrected by Holm's method.
+    ``difference`` is mean(first) − mean(second), and ``p`` the p-value corrected by Holm's method.
     """
 
     first: str
@@ -37,7 +37,7 @@ class Comparison:
 def confidence_intervals(
     values: NDArray[np.float64], groups: Sequence[str], seed: int, level: float = 0.95
 ) -> list[tuple[float, float]]:
-    """Percentile bootstrap intervals of means (Efron 1979); whole groups are resampled.
+    """Return percentile bootstrap intervals of means (Efron 1979), resampling whole groups.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def confidence_intervals(
 def compare(candidates: Mapping[str, NDArray[np.float64]], groups: Sequence[str], seed: int) -> list[Comparison]:
     """Compare all pairs of candidates by the two-sided paired randomisation test (Fisher), corrected as in Holm (1979).
 
-    Smucker, Allan and Carterette (2007) found this test fit for measures of rankings; it assumes no distribution.
-    With few classes SciPy tries every assignment of sides, otherwise 20,000 random ones; the smallest p-value before
-    correction is then 1 / 20,001.
+    Smucker, Allan and Carterette (2007) recommend this test for measures of rankings; it assumes no distribution.
+    With few classes, SciPy tries every assignment of sides, otherwise 20,000 random ones, so that the smallest p-value
+    before correction is 1 / 20,001.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def compare(candidates: Mapping[str, NDArray[np.float64]], groups: Sequence[str]
     def size(differences: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
         return np.asarray(np.abs(differences.sum(axis)))
 
-    if len(counts) == 1:  # SciPy refuses a single observation, which shows no difference either
+    if len(counts) == 1:  # SciPy refuses a single observation, which cannot show a difference anyway
         return [Comparison(a, b, float(total / counts[0]), 1.0) for (a, b), total in zip(pairs, sums[0], strict=True)]
     p = permutation_test(
         (sums.T,),
@@ -127,7 +127,7 @@ def conclusion(
     measure: str,
     higher_is_better: bool,
 ) -> list[str]:
-    """What the comparisons mean, in sentences: the means from best to worst, who beats whom, who does not differ."""
+    """Return the results in sentences: the means from best to worst, which beats which, and which do not differ."""
     means = {name: float(np.nanmean(values)) for name, values in candidates.items()}
     order = sorted(means, key=lambda name: -means[name] if higher_is_better else means[name])
     better = "higher" if higher_is_better else "lower"
@@ -143,18 +143,18 @@ def conclusion(
     for a, b in combinations(order, 2):
         if p[frozenset((a, b))] >= _LEVEL:
             sentences.append(
-                f"{a} and {b} do not differ as far as these references show (p = {p[frozenset((a, b))]:.2f})."
+                f"These references show no difference between {a} and {b} (p = {p[frozenset((a, b))]:.2f})."
             )
     return sentences
 
 
 def _by_group(values: NDArray[np.float64], groups: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums (groups, columns) and counts (groups,) over the rows that have all values."""
+    """Return sums (groups, columns) and counts (groups,) over the rows that have all values."""
     there = np.isfinite(values).all(axis=1)
     if not there.any():
         raise ValueError("no values to judge by")
     names, number = np.unique(np.asarray(groups)[there], return_inverse=True)
-    if len(names) == 1:  # a single class: nothing to resample but its references
+    if len(names) == 1:  # a single class: only its references can be resampled
         number = np.arange(int(there.sum()))
     sums = np.zeros((number.max() + 1, values.shape[1]))
     np.add.at(sums, number, values[there])
@@ -162,7 +162,7 @@ def _by_group(values: NDArray[np.float64], groups: Sequence[str]) -> tuple[NDArr
 
 
 def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    # SciPy corrects for the false discovery rate only.
+    # SciPy only has corrections for the false discovery rate.
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected = np.empty_like(p)

@@ -1,4 +1,4 @@
-"""Results as rows: a summary of all conditions, and each class with its best combinations."""
+"""Results as rows of tables: a summary of all conditions, and each class with its best combinations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from simquery.evaluation.statistics import confidence_intervals
 __all__ = ["TOLERANCE", "ClassRow", "Summary", "class_measures", "class_table", "combined", "number", "summarise"]
 
 TOLERANCE = 0.003
-"""Combinations this close to the best one count as best, too (thesis, tables 4.1 to 4.4)."""
+"""Combinations whose value is this close to the best also count as best (thesis, tables 4.1 to 4.4)."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class ClassRow:
 
 
 def number(value: float) -> str:
-    """Text of a value: four decimals, or none for large values, which count pictures."""
+    """Return the text of a value: four decimals, or none for large values, which are numbers of pictures."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004
 
 
 def summarise(results: Results, seed: int, conditions: Sequence[Condition] | None = None) -> list[Summary]:
-    """Mean, standard deviation and confidence interval of every measure under every condition."""
+    """Return mean, standard deviation and confidence interval of every measure under every condition."""
     groups = [query.label for query in results.queries]
     rows = []
     for condition in results.values if conditions is None else conditions:
@@ -69,7 +69,7 @@ def summarise(results: Results, seed: int, conditions: Sequence[Condition] | Non
 
 
 def combined(row: ClassRow) -> str:
-    """Networks with their distances, as in tables 4.1 to 4.4 of the thesis."""
+    """Return the networks with their distances as text, as in tables 4.1 to 4.4 of the thesis."""
     networks: dict[str, list[str]] = {}
     for model, distance in row.combinations:
         networks.setdefault(model, []).append(distance)
@@ -77,14 +77,14 @@ def combined(row: ClassRow) -> str:
 
 
 def class_measures(measures: Sequence[Measure]) -> list[Measure]:
-    """Measures to list classes by, as in the thesis: the first precision and the last inverse recall."""
+    """Return the measures by which to list classes, as in the thesis: the first precision, the last inverse recall."""
     precisions = [measure for measure in measures if measure.symbol == "P"]
     inverse_recalls = [measure for measure in measures if measure.symbol == "IR"]
     return [*precisions[:1], *inverse_recalls[-1:]]
 
 
 def class_table(results: Results, measure: Measure) -> list[ClassRow]:
-    """Every class with its best combinations of network and distance, the class with the best value first.
+    """Return every class with its best combinations of network and distance, beginning with the best class.
 
     The value of a class is the mean over its references. All combinations within `TOLERANCE` of the best are listed.
     """

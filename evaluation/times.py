@@ -1,4 +1,4 @@
-"""How long it takes to build a network, extract features and calculate distances (thesis, section 3.4.4).
+"""Times to build a network, extract features and calculate distances (thesis, section 3.4.4).
 
 Networks are timed in a fresh process, which runs this module: it reads a job as JSON from stdin and writes seconds as
 JSON to stdout.
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 PER_EXTRACTION = 10_000
-"""Feature extraction times are stated for this many pictures, as in the thesis."""
+"""Number of pictures for which feature extraction times are given, as in the thesis."""
 
 _BUILT_WITH = {"model", "weights_dir", "embedders", "inference", "precision"}
 _AT_ONCE = 500
@@ -62,16 +62,16 @@ class Timing:
     Attributes
     ----------
     model, distance
-        Names; no distance for networks.
+        Names of the model and the distance; None for times of a network.
     stage
         ``build`` (of the network, in a fresh process that has TensorFlow loaded), ``extraction`` (reading, decoding and
         embedding pictures) or ``distance`` (from one reference to the whole collection).
     engine
         ``numpy`` or ``elasticsearch`` for distances.
     seconds
-        The time; of an extraction, scaled to `PER_EXTRACTION` pictures.
+        The time; for extraction, scaled to `PER_EXTRACTION` pictures.
     count
-        The number of pictures that ``seconds`` is for.
+        Number of pictures to which ``seconds`` applies.
     """
 
     model: str
@@ -96,7 +96,7 @@ class MeanTime:
 
 
 def mean_times(timings: Sequence[Timing]) -> list[MeanTime]:
-    """Means of repeated times, ordered by stage, model, distance, engine."""
+    """Return the means of repeated times, ordered by stage, model, distance, engine."""
 
     def key(timing: Timing) -> tuple[str, str, str, str]:
         return timing.stage, timing.model, timing.distance or "", timing.engine or ""
@@ -121,23 +121,23 @@ def time_network(settings: Settings, pictures: Sequence[LabelledPicture], runs: 
     pictures
         Pictures to take a sample from.
     runs
-        How often to take the times.
+        Number of repetitions.
 
     Raises
     ------
     EmbedderError
-        When the network cannot be built in a process of its own.
+        When the network cannot be built in a separate process.
     """
     step = max(1, len(pictures) // _SAMPLE)
     files = [str(picture.file.absolute()) for picture in pictures[::step][:_SAMPLE]]
     job = json.dumps({"settings": settings.model_dump(mode="json", include=_BUILT_WITH), "files": files})
     for _ in range(runs):
-        # -P: the current folder may be evidence, and must not be searched for modules.
+        # -P: do not search the current folder for modules, because it may hold evidence.
         command = [sys.executable, "-P", "-m", "simquery.evaluation.times"]
         done = subprocess.run(command, input=job, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no reason given"]
-            raise EmbedderError(f"Model '{settings.model}' could not be timed in a process of its own: {lines[-1]}")
+            raise EmbedderError(f"Model '{settings.model}' could not be timed in a separate process: {lines[-1]}")
         seconds = json.loads(done.stdout)
         yield Timing(settings.model, None, "build", None, seconds["build"], 1)
         scale = PER_EXTRACTION / len(files)
@@ -147,7 +147,7 @@ def time_network(settings: Settings, pictures: Sequence[LabelledPicture], runs: 
 def time_numpy(
     model: str, vectors: Features, rows: Sequence[int], distances: Sequence[Distance], runs: int
 ) -> Iterator[Timing]:
-    """Times of the distances from one reference after the other to the whole collection, in NumPy."""
+    """Yield the times of the distances from each of several references to the whole collection, in NumPy."""
     collection = np.array(vectors)
     for distance in distances:
         for row in _repeated(rows, runs):
@@ -165,7 +165,7 @@ def time_model(
     runs: int,
     client: Elasticsearch | None,
 ) -> Iterator[Timing]:
-    """All times of one model: its network, and its distances in NumPy and, with a cluster, through Elasticsearch.
+    """Yield all times of one model: its network, and its distances in NumPy and, with a cluster, in Elasticsearch.
 
     Parameters
     ----------
@@ -201,9 +201,9 @@ def time_elasticsearch(
     distances: Sequence[Distance],
     runs: int,
 ) -> list[Timing]:
-    """Times of exact queries with one reference after the other through Elasticsearch, 50 hits each.
+    """Yield the times of exact queries in Elasticsearch with each of several references, 50 hits each.
 
-    The collection is loaded into a scratch index, which belongs to no case and is deleted whatever happens.
+    The collection is loaded into a temporary index, which belongs to no case and is deleted in any event.
     """
     index = f"simquery-scratch-{uuid.uuid4().hex}"
     body = template("images")["template"]
@@ -261,7 +261,7 @@ def _in_fresh_process() -> None:
     embedder = build_embedder(settings)
     build = time.perf_counter() - started
     files = [Path(name) for name in job["files"]]
-    _extract(files[:1], embedder)  # the first call compiles, and starts the decoder
+    _extract(files[:1], embedder)  # warm up: the first call compiles the network and starts the decoder
     started = time.perf_counter()
     _extract(files, embedder)
     json.dump({"build": build, "extraction": time.perf_counter() - started}, sys.stdout)

@@ -1,4 +1,4 @@
-"""References, drawn reproducibly: the same data set and seed give the same ones."""
+"""Reproducible draw of references: the same data set and seed give the same references."""
 
 import hashlib
 from dataclasses import dataclass
@@ -31,16 +31,16 @@ class Topic:
     companions: tuple[int, ...] = ()
 
     def left_out(self, references: int) -> NDArray[np.int64]:
-        """Rows that are left out of the ranking.
+        """Return the rows that are left out of the ranking.
 
-        In experiments with several references all companions are left out, whether a query combines one reference or
-        five, so that the rankings have the same pictures to find.
+        In experiments with several references, all companions are left out, whether a query combines one reference or
+        five, so that all rankings have the same pictures to find.
         """
         return np.array([self.reference, *(self.companions if references else ())], dtype=np.int64)
 
 
 def draw_topics(dataset: Dataset, count: int, seed: int, several: int = 1) -> tuple[Topic, ...]:
-    """Draw ``count`` references: one of each class, then a second of each, and so on, until there are enough.
+    """Draw ``count`` references: one from each class, then a second from each, and so on, until there are enough.
 
     The shuffle of a class depends on the seed and the name of the class only, so other classes do not change it. If
     some classes have to give one reference more than others, the seed decides which. No references come from
@@ -52,11 +52,11 @@ def draw_topics(dataset: Dataset, count: int, seed: int, several: int = 1) -> tu
     dataset
         The pictures.
     count
-        How many references to draw at most.
+        Largest number of references to draw.
     seed
         Random seed.
     several
-        The most references that one query combines.
+        Largest number of references that one query combines.
 
     Returns
     -------
@@ -70,7 +70,9 @@ def draw_topics(dataset: Dataset, count: int, seed: int, several: int = 1) -> tu
         if label not in dataset.distractors and own and len(rows) > 1:
             drawn[label] = [own[i] for i in _random(seed, label).permutation(len(own))]
     if not drawn:
-        raise DatasetError(f"No class of '{dataset.name}' has a picture that belongs to it alone, to search by.")
+        raise DatasetError(
+            f"No class of '{dataset.name}' has a picture that belongs to it alone, for use as a reference."
+        )
     labels = [list(drawn)[i] for i in _random(seed, "").permutation(len(drawn))]
     rounds = max(len(rows) for rows in drawn.values())
     places = [(label, turn) for turn in range(rounds) for label in labels if turn < len(drawn[label])][:count]

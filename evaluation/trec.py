@@ -1,8 +1,8 @@
-"""Run files in the TREC format: other tools can judge our rankings, and we can judge theirs.
+"""Run files in the TREC format, so that other tools can judge simquery's rankings and simquery can judge theirs.
 
-A line is ``reference Q0 picture rank score tag``. Ours name references and pictures by their SHA-256, the tag is
-``model/distance``, the score is the negative distance; a file name that ends in ``.gz`` is compressed. Files of other
-tools may name pictures by their paths in the data set instead; spaces in those are written ``%20``.
+A line is ``reference Q0 picture rank score tag``. simquery names references and pictures by their SHA-256, the tag is
+``model/distance``, and the score is the negative distance; a file whose name ends in ``.gz`` is compressed. Files of
+other tools may name pictures by their paths in the data set instead, with ``%20`` for spaces.
 """
 
 import gzip
@@ -26,7 +26,7 @@ _FIELDS = 6
 
 
 class RunWriter:
-    """Writes the rankings of single references; a context manager. Nothing is overwritten.
+    """Write the rankings of single references to a new file; a context manager.
 
     Raises
     ------
@@ -45,10 +45,10 @@ class RunWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
         if kind is not None:
-            self._path.unlink()  # a part of a run would pass for the whole
+            self._path.unlink()  # an incomplete run could be taken for a complete one
 
     def write(self, dataset: Dataset, ranked: Ranked) -> None:
-        """Write one ranking, if it is one of a single reference as it is."""
+        """Write one ranking, if its condition has a single, unchanged reference."""
         if not ranked.condition.single:
             return
         self._names = self._names or [picture.sha256 for picture in dataset.pictures]
@@ -62,15 +62,15 @@ class RunWriter:
 
 
 def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
-    """Read rankings, ordered by descending score; equal scores by rank, then by picture.
+    """Read rankings, ordered by descending score, then by rank, then by picture.
 
-    A ranking may lack pictures. A reference among its own hits is left out.
+    Pictures may be missing from a ranking. A reference among its own hits is left out.
 
     Raises
     ------
     DatasetError
-        When a line cannot be read, names no picture of the data set, or has a reference that belongs to several
-        classes or is alone in its class.
+        When a line is invalid, does not name a picture of the data set, or has a reference that belongs to several
+        classes or is the only picture of its class.
     """
     rows = {picture.sha256: row for row, picture in enumerate(dataset.pictures)}
     rows |= {path: row for row, picture in enumerate(dataset.pictures) for path in picture.paths}
@@ -85,7 +85,7 @@ def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
                 if len(fields) != _FIELDS:
                     raise DatasetError(f"'{name}', line {number}: {len(fields)} fields instead of {_FIELDS}.")
                 if not all(field.isprintable() for field in fields):
-                    raise DatasetError(f"'{name}', line {number}: it holds characters that cannot be printed.")
+                    raise DatasetError(f"'{name}', line {number}: it contains unprintable characters.")
                 reference, _, picture, rank, score, tag = fields
                 query, hit = (_row(rows, text, name, number) for text in (reference, picture))
                 if hit in found.setdefault((tag, query), {}):
@@ -94,13 +94,15 @@ def read_run(file: Path, dataset: Dataset) -> Iterator[Ranked]:
     except (ValueError, UnicodeDecodeError, gzip.BadGzipFile) as error:
         raise DatasetError(f"'{name}' is not a TREC run: {error}.") from None
     if not found:
-        raise DatasetError(f"'{name}' holds no ranking.")
+        raise DatasetError(f"'{name}' contains no ranking.")
     for (tag, row), hits in found.items():
         labels = dataset.pictures[row].labels
         if len(labels) > 1:
             raise DatasetError(f"'{name}': the reference {dataset.pictures[row].paths[0]} belongs to several classes.")
         if len(dataset.members[labels[0]]) == 1:
-            raise DatasetError(f"'{name}': the reference {dataset.pictures[row].paths[0]} is alone in its class.")
+            raise DatasetError(
+                f"'{name}': the reference {dataset.pictures[row].paths[0]} is the only picture of its class."
+            )
         order = [hit for _, _, hit in sorted((*place, hit) for hit, place in hits.items() if hit != row)]
         model, _, distance = tag.partition("/")
         yield Ranked(

@@ -1,8 +1,8 @@
-"""simquery as a library: rank a case by example, and look closer at what is near.
+"""Example of simquery as a library: rank a case by a picture, and refine the query.
 
     python examples/similar.py fraud-7 mini suspect.jpg
 
-It uses the cluster of the settings (``SIMQUERY_URL`` …), or the local node if it is running.
+It uses the cluster in the settings (``SIMQUERY_URL`` …), or the local node if it is running.
 """
 
 import sys
@@ -11,7 +11,7 @@ import simquery
 
 
 def main(name: str, model: str, picture: str) -> None:
-    """Print what four queries find."""
+    """Print the hits of four queries."""
     with simquery.open_case(name, model=model) as case:
         # Every picture is scored: the evidential mode.
         ranking = case.query(picture, distance="modified", k=10, mode="exact")

@@ -1,4 +1,4 @@
-"""From files to documents: the stages that hash, decode, embed and store them, the ledger, the watcher."""
+"""Indexing: the stages that hash, decode, embed and store files, the ledger, and the watcher."""
 
 from simquery.indexer.counting import counted
 from simquery.indexer.details import Details

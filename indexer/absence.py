@@ -1,4 +1,4 @@
-"""Recording in the ledger which files are gone, unless their disk may just not be mounted."""
+"""Record in the ledger which files are gone, unless it looks as if their disk is not mounted."""
 
 import logging
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ __all__ = ["Absence", "is_suspicious"]
 logger = logging.getLogger(__name__)
 
 _FEW = 10
-"""Fewer missing files than this are never suspicious."""
+"""Number of missing files below which they are never suspicious."""
 
 
 def is_suspicious(missing: int, known: int) -> bool:
-    """Whether a disk may be missing rather than its files: more than half are missing, and at least ten."""
+    """Return whether a disk may be missing rather than files: more than half of them, and at least ten, are missing."""
     return missing >= _FEW and 2 * missing > known
 
 
 class Absence:
-    """Records which paths of a case are gone.
+    """Record which paths of a case are gone.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Absence:
     ledger
         The ledger of the case.
     case
-        The case; it remembers the filesystems of its evidence folders.
+        Name of the case, which stores the filesystems of its evidence folders.
     """
 
     def __init__(self, cluster: Cluster, ledger: Ledger, case: str) -> None:
@@ -54,17 +54,17 @@ class Absence:
         folder
             The evidence folder.
         missing_is_true
-            Record missing files as gone even if their disk may not be mounted.
+            Record missing files as gone even if it looks as if their disk is not mounted.
 
         Returns
         -------
         int
-            How many paths were newly recorded as gone.
+            Number of paths newly recorded as gone.
 
         Raises
         ------
         MissingEvidenceError
-            When a disk may not be mounted; nothing is recorded then.
+            When it looks as if a disk is not mounted; nothing is recorded then.
         """
         present = filesystems(folder)
         gone = 0
@@ -74,12 +74,12 @@ class Absence:
         return gone
 
     def record_seen(self, paths: Sequence[Path]) -> int:
-        """Record paths that were seen to disappear, and everything that was below them.
+        """Record paths that were seen to disappear, and everything below them.
 
         Returns
         -------
         int
-            How many paths were newly recorded as gone.
+            Number of paths newly recorded as gone.
         """
         found = self._ledger.lookup([EvidenceFile(path) for path in paths])
         # A file has nothing below it; looking up its entry is faster than searching below it.
@@ -88,19 +88,19 @@ class Absence:
         return self._record(files) + (sum(map(self._record, self._ledger.below(*others))) if others else 0)
 
     def _count_missing(self, folder: Path, present: dict[Path, str]) -> int:
-        """Count the missing files; refuse to do so if their disk may not be mounted."""
+        """Count the missing files, or raise an error if it looks as if their disk is not mounted."""
         before = self._cluster.ask(lambda client: stored_filesystems(client, self._case, folder))
         unmounted = away(before, present)
         count = _Count()
         for entries in self._ledger.below(folder):
             count.add(entries, unmounted)
         name = display_path(folder)
-        missing = f"{count.missing:,} of {count.known:,} files that the case knows in '{name}' are missing"
+        missing = f"{count.missing:,} of the {count.known:,} known files in '{name}' are missing"
         if count.missing and next(scan(folder), None) is None:
-            reason = f"The folder '{name}' is empty, and the case knows {count.known:,} files in it"
+            reason = f"The folder '{name}' is empty, but the case knows {count.known:,} files in it"
         elif count.unmounted:
             points = ", ".join(f"'{display_path(point)}'" for point in unmounted)
-            reason = f"Another filesystem than before is mounted at {points}, or none, and {missing}"
+            reason = f"The filesystem at {points} has changed or is not mounted, and {missing}"
         elif is_suspicious(count.missing, count.known):
             reason = missing
         else:
@@ -124,12 +124,12 @@ class Absence:
         try:
             self._cluster.ask(store)
         except AuthorizationException:
-            logger.info("the credentials may not store the filesystems of '%s'", display_path(folder))
+            logger.info("the credentials do not allow storing the filesystems of '%s'", display_path(folder))
 
 
 @dataclass
 class _Count:
-    """How many files are known; how many of them are missing; how many of those were on a filesystem that is away."""
+    """Number of known files, of missing ones, and of missing ones on a filesystem that is not mounted."""
 
     known: int = 0
     missing: int = 0
@@ -148,7 +148,7 @@ def _path(entry: Entry) -> Path:
 
 
 def _is_missing(entry: Entry) -> bool:
-    """Whether the file of an entry is gone, and the entry does not say so yet.
+    """Return whether the file of an entry is gone, but the entry does not say so yet.
 
     A file is also gone if a folder has taken its place. An entry without a modification time stands for a folder that
     could not be listed.

@@ -1,4 +1,4 @@
-"""What a run knows of the files it is working on: one record for each content, filled in by one stage after another."""
+"""What a run knows about the files in a batch: one record for each content, filled in by one stage after another."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +22,11 @@ class Obstacle:
     Attributes
     ----------
     reason
-        For the ledger.
+        Reason, as the ledger states it.
     skipped
         Whether the file is of no interest (a text file). Otherwise it should be a picture, and counts as unreadable.
     rule
-        The option that left it out; a run without that option looks at the file again.
+        The option that leaves it out; a run without that option looks at the file again.
     """
 
     reason: str
@@ -44,27 +44,27 @@ class Sighting:
 
 @dataclass(eq=False)
 class Content:
-    """One content, and everything that the run finds out about it.
+    """One content, and everything that a run finds out about it.
 
     Attributes
     ----------
     digests, sightings
-        From hashing: what identifies the content, and the files that hold it, in the order in which they were found.
-        Decoding takes out files that it cannot read.
+        Set by hashing: the digests of the content, and the files that hold it, in the order in which they were found.
+        Decoding removes files that it cannot read.
     models
-        The models that have a vector of it: known ones from decoding, new ones from embedding.
+        The models that have a vector of it: decoding adds those of earlier runs, embedding those of this run.
     row
-        From decoding: its place in the batch's pixels.
+        Set by decoding: its row in the batch's pixels.
     fields
-        From decoding: fields of its document; None where it was not decoded.
+        Set by decoding: the fields of its document; None if it was not decoded.
     problem
-        From decoding: why it cannot be decoded.
+        Set by decoding: why it cannot be decoded.
     left_out
-        From embedding: the option that leaves it out.
+        Set by embedding: the option that leaves it out.
     vectors
-        From embedding: float32 (dims,), by model.
+        Set by embedding: float32 (dims,), by model.
     refusals
-        From embedding: what is wrong with the vectors of the models that cannot use it, by model.
+        Set by embedding: by model, why its vector cannot be used.
     """
 
     digests: Digests
@@ -84,7 +84,7 @@ class Content:
 
     @property
     def source(self) -> EvidenceFile:
-        """The file that it is decoded from."""
+        """The file from which the content is decoded."""
         return self.sightings[0].file
 
 
@@ -95,11 +95,11 @@ class Batch:
     Attributes
     ----------
     unchanged
-        How many files needed no second look.
+        Number of files that did not need another look.
     obstructed
         Files that could not be read, and why.
     contents
-        What the other files hold.
+        The contents of the other files.
     pixels
         All decoded pictures, one array for each input size. One large array goes back to the system when it is no
         longer needed; many small ones would leave gaps in memory.
@@ -112,5 +112,5 @@ class Batch:
 
     @property
     def files(self) -> int:
-        """How many files could be read."""
+        """Number of files that could be read."""
         return sum(len(content.sightings) for content in self.contents)

@@ -1,4 +1,4 @@
-"""Counting the files of a selection while they are being indexed, so that progress can say how many are left."""
+"""Count the files of a selection while they are being indexed, so that progress can show how many are left."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ __all__ = ["counted"]
 
 @contextmanager
 def counted(selection: Selection) -> Iterator[Callable[[], int | None]]:
-    """Count files in a thread of its own; the function returns their number, or None until all are counted."""
+    """Count files in a separate thread; the yielded function returns their number, or None until all are counted."""
     ended = threading.Event()
     total: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Second stage: contents that a network has not seen are decoded, each from the first file that can be read."""
+"""Second stage: decode the contents that a network has not seen, each from the first file that can be read."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,22 +19,22 @@ __all__ = ["Decoding"]
 
 
 class Decoding:
-    """Finds out which models have a content already, and decodes it for the others.
+    """Find out which models already have a content, and decode it for the others.
 
     Parameters
     ----------
     images
-        Where each model's pictures are.
+        The images index of each model.
     sizes
         Input sizes (height, width) of the networks.
     decoders
-        Processes to decode in.
+        Decoder processes.
     readers
-        Threads that wait for them.
+        Threads that wait for the decoders.
     timings
-        Gets the stage's busy time.
+        Record of the stage's busy time.
     thumbnails
-        Whether documents get a thumbnail.
+        Whether to store a thumbnail with each picture.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Decoding:
         return batch
 
     def _decode(self, task: tuple[Content, Sequence[Pixels]]) -> list[tuple[Sighting, Obstacle]]:
-        """Decode one content; returns its files that could not be read this time."""
+        """Decode one content; return the files that could not be read this time."""
         content, place = task
         unread = []
         while content.sightings:
@@ -85,7 +85,7 @@ class Decoding:
                 else:
                     content.fields = outcome
                 break
-            unread.append((content.sightings.pop(0), Obstacle(str(outcome))))  # the next copy may do better
+            unread.append((content.sightings.pop(0), Obstacle(str(outcome))))  # the next copy may be readable
         return unread
 
     def _decoded(self, content: Content, place: Sequence[Pixels]) -> "dict[str, object] | PictureError":

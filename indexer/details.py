@@ -1,4 +1,4 @@
-"""What a run does besides embedding, and which files its options leave out."""
+"""Options of a run: what it stores besides embeddings, and which files it leaves out."""
 
 from dataclasses import dataclass
 
@@ -38,5 +38,5 @@ class Details:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """All options that leave out files by their content; a run without them looks at those files again."""
+        """All options that leave files out by their content; a run without them looks at those files again."""
         return (self.small_rule, self.large_rule)

@@ -20,20 +20,20 @@ _FIRST_BATCH = 64
 _SMALLEST_BATCH = 16
 _LARGEST_BATCH = 256
 _BATCH_SECONDS = (0.4, 2.0)
-"""How long a batch keeps the networks busy, at least and at most: a fast network that gets few pictures at once waits
-for the server again and again, and with a slow one a run that is killed would lose much work."""
+"""Shortest and longest time, in seconds, that a batch should keep the networks busy. With small batches a fast network
+often waits for the server; with large batches of a slow network, a killed run loses much work."""
 
 _BATCH_BYTES = 64 << 20
-"""Memory that the pixels of a batch take at most; up to five batches are on their way at once."""
+"""Most bytes that the pixels of a batch may take; up to five batches are in progress at once."""
 
 
 class Pace:
-    """How many files the next batch holds.
+    """The number of files in the next batch.
 
     Parameters
     ----------
     sizes
-        Input sizes (height, width) that each picture is decoded at.
+        Input sizes (height, width) at which each picture is decoded.
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
@@ -42,7 +42,7 @@ class Pace:
         self.batch_size = _FIRST_BATCH
 
     def adjust(self, seconds: float) -> None:
-        """Let the next batches keep the networks busy neither too briefly nor too long, given the last one's time."""
+        """Adjust the size of the next batches, given how long the last one kept the networks busy."""
         shortest, longest = _BATCH_SECONDS
         if seconds > longest:
             self.batch_size = max(_SMALLEST_BATCH, self.batch_size // 2)
@@ -51,7 +51,7 @@ class Pace:
 
 
 class Embedding:
-    """Embeds a batch with every network that has not seen its pictures.
+    """Embed a batch with every network that has not seen its pictures.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class Embedding:
     details
         The run's options: which pictures are too small.
     pace
-        Learns how long a batch takes.
+        Adjusts the size of batches to the time that they take.
     timings
-        Gets the busy time of each network.
+        Record of the busy time of each network.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Embedding:
             if contents:
                 self._embed(embedder, contents, batch)
         self._pace.adjust(time.perf_counter() - started)
-        batch.pixels = []  # nearly all the memory that a batch takes, while it waits to be stored
+        batch.pixels = []  # frees nearly all memory of the batch while it waits to be stored
         return batch
 
     def _leave_out(self, content: Content) -> bool:
@@ -112,8 +112,8 @@ class Embedding:
             vectors = embedder.embed(pixels)
         if len(vectors) != len(contents):
             raise EmbedderError(
-                f"Model '{embedder.name}' gives {len(vectors)} vectors for {len(contents)} pictures: its 'embed' must"
-                " return one for each, in their order."
+                f"Model '{embedder.name}' returns {len(vectors)} vectors for {len(contents)} pictures: its 'embed' must"
+                " return one vector for each picture, in the same order."
             )
         for content, vector in zip(contents, vectors, strict=True):
             problem = refusal(vector, embedder.dims)
@@ -125,7 +125,7 @@ class Embedding:
 
 
 def refusal(vector: NDArray[np.float32], dims: int) -> str | None:
-    """Why a network's vector cannot be stored; None if it can."""
+    """Return why a network's vector cannot be stored, or None if it can."""
     if np.shape(vector) != (dims,):
         return f"gives {np.size(vector)} numbers for it instead of {dims}"
     if not np.isfinite(vector).all():
@@ -138,5 +138,5 @@ def refusal(vector: NDArray[np.float32], dims: int) -> str | None:
 
 
 def engine_of(embedder: Embedder) -> str | None:
-    """What computes the vectors (TensorFlow, OpenVINO), where the embedder says so."""
+    """Return the engine that computes the vectors (TensorFlow, OpenVINO), or None if the embedder does not name it."""
     return getattr(embedder, "inference", None)

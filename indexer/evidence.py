@@ -1,4 +1,4 @@
-"""Every file below an evidence folder, and what stands in the way of reading some of them."""
+"""The files below an evidence folder, and the reasons why some of them cannot be read."""
 
 import os
 import stat
@@ -27,30 +27,30 @@ __all__ = [
 ]
 
 _LONGEST_TEXT = 32_766
-"""Bytes in the text of a path that the ledger can hold: Lucene takes no longer term."""
+"""Most bytes in the text of a path that the ledger can hold: Lucene does not accept longer terms."""
 
 _LONGEST_ESCAPE = 4
-"""Characters of text that one byte of a path becomes at most."""
+"""Most characters of text for one byte of a path."""
 
 
 @dataclass(frozen=True)
 class EvidenceFile:
-    """A path in an evidence folder, as it was when it was seen.
+    """A path in an evidence folder, in the state in which it was seen.
 
     Attributes
     ----------
     path
-        Absolute; bytes that are not UTF-8 are kept (surrogateescape).
+        Absolute path; bytes that are not UTF-8 are kept (surrogateescape).
     size
         In bytes.
     mtime_ns
         Modification time in nanoseconds since 1970.
     unreadable
-        Why it cannot be read at all, for example a folder without the right to list it.
+        Why it cannot be read at all, for example because a folder does not permit listing.
     skipped
-        Why it is not looked into: a symbolic link, a device, an option that leaves it out.
+        Why it is skipped: a symbolic link, a device, or an option that leaves it out.
     rule
-        That option. A run without it looks at the path again.
+        The option that leaves it out; a run without that option looks at the path again.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class EvidenceFile:
 
     @property
     def state(self) -> FileState:
-        """Size and modification time; if the file changes, so does its state."""
+        """Size and modification time, which differ after the file has changed."""
         return FileState(self.size, self.mtime_ns)
 
 
@@ -87,12 +87,12 @@ def check_folder(folder: Path) -> Path:
 
 
 def check_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
-    """Return evidence folders as absolute paths, without those that lie in another one.
+    """Return evidence folders as absolute paths, without those inside another one.
 
     Raises
     ------
     FolderError
-        As `check_folder` does.
+        As for `check_folder`.
     """
     checked = sorted({check_folder(folder) for folder in folders})
     return tuple(path for path in checked if not any(other in path.parents for other in checked))
@@ -100,7 +100,7 @@ def check_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
 
 @contextmanager
 def opened_folder(folder: Path, *, is_root: bool = False) -> Iterator[int]:
-    """Open a folder for ``os.scandir``, without changing its access time where the system allows that.
+    """Open a folder for ``os.scandir``, without changing its access time if the system allows that.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def opened_folder(folder: Path, *, is_root: bool = False) -> Iterator[int]:
     Raises
     ------
     OSError
-        When it is no folder, or cannot be listed.
+        When the path is not a folder, or cannot be listed.
     """
     descriptor = open_quietly(folder, os.O_DIRECTORY | (0 if is_root else os.O_NOFOLLOW))
     try:
@@ -122,7 +122,7 @@ def opened_folder(folder: Path, *, is_root: bool = False) -> Iterator[int]:
 
 
 def scan(folder: Path) -> Iterator[EvidenceFile]:
-    """Walk a folder depth-first, in the order of the names: the same folder gives the same sequence.
+    """Walk a folder depth-first, in the order of the names, so that the same folder gives the same sequence.
 
     Symbolic links are reported but not followed: they may lead out of the evidence, or in circles. No folder stays open
     between two files, so a disk can be unmounted in the meantime.
@@ -140,13 +140,13 @@ def scan(folder: Path) -> Iterator[EvidenceFile]:
 
 
 def scan_folders(folders: Iterable[Path]) -> Iterator[EvidenceFile]:
-    """Walk one folder after the other."""
+    """Walk one folder after another."""
     for folder in folders:
         yield from scan(folder)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder itself, not a link to one; what cannot be looked at is none."""
+    """Return whether a path is itself a folder, not a link to one; False if it cannot be examined."""
     try:
         return stat.S_ISDIR(look_at(path).st_mode)
     except OSError:
@@ -154,7 +154,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_gone(path: Path) -> bool:
-    """Whether there is certainly nothing at a path; what cannot be looked at may be there."""
+    """Return whether a path certainly does not exist; False if it cannot be examined."""
     try:
         look_at(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -165,7 +165,7 @@ def is_gone(path: Path) -> bool:
 
 
 def inspect(path: Path) -> EvidenceFile:
-    """Look at one path that is not a folder."""
+    """Examine one path that is not a folder."""
     try:
         facts = look_at(path)
     except FileNotFoundError:
@@ -192,14 +192,14 @@ def too_long(folder: Path, count: int) -> EvidenceFile:
 
 
 def is_too_long(path: bytes) -> bool:
-    """Whether a path is too long for the ledger."""
+    """Return whether a path is too long for the ledger."""
     if len(path) * _LONGEST_ESCAPE <= _LONGEST_TEXT:
         return False
     return len(display_path(Path(os.fsdecode(path))).encode()) > _LONGEST_TEXT
 
 
 def _entries(folder: Path, *, is_root: bool = False) -> Iterator[EvidenceFile | Path]:
-    """Files in a folder, and the paths of folders in it, in the order of their names."""
+    """Yield the files in a folder, and the paths of the folders in it, in the order of their names."""
     try:
         with opened_folder(folder, is_root=is_root) as descriptor, os.scandir(descriptor) as entries:
             names = sorted((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)

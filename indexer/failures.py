@@ -1,4 +1,4 @@
-"""Errors that nobody foresaw: what the run was doing, with which file, and what helps."""
+"""Unexpected errors: what the run was doing, with which file, and what may help."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +11,21 @@ __all__ = ["explained"]
 
 @contextmanager
 def explained(action: str, file: str | None = None) -> Iterator[None]:
-    """Turn an error that nobody foresaw into one that says what was being done.
+    """Turn an unexpected error into one that says what was being done.
 
     Parameters
     ----------
     action
-        Such as "storing 64 files".
+        What is being done, such as "storing 64 files".
     file
-        Text of the path that the action concerns.
+        Path of the file concerned, as text.
 
     Raises
     ------
     OutOfMemoryError
         For a `MemoryError`.
     UnforeseenError
-        For any other that is neither ours nor the cluster's.
+        For any other error that is neither simquery's nor the cluster's.
     """
     what = f"{action} '{file}'" if file else action
     try:
@@ -34,12 +34,12 @@ def explained(action: str, file: str | None = None) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise OutOfMemoryError(
-            f"Not enough memory for {what}. Close other programs, or give fewer networks at once with --model; then run"
-            " the same command again: it goes on from here."
+            f"Not enough memory for {what}. Close other programs, or give fewer networks with --model; then run the"
+            " same command again: it continues from here."
         ) from error
     except Exception as error:
         helps = " If it fails again, leave the file out with --exclude." if file else ""
         raise UnforeseenError(
-            f"An unexpected error while {what}: {type(error).__name__}: {error}. Run the same command again: it goes on"
+            f"Unexpected error while {what}: {type(error).__name__}: {error}. Run the same command again: it continues"
             f" from here.{helps} Please report the error."
         ) from error

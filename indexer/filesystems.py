@@ -1,4 +1,4 @@
-"""The filesystems of an evidence folder: the files of an unmounted disk are not deleted."""
+"""The filesystems of an evidence folder, which tell an unmounted disk from deleted files."""
 
 import os
 import re
@@ -17,7 +17,7 @@ def filesystems(folder: Path) -> dict[Path, str]:
     Parameters
     ----------
     folder
-        Absolute.
+        Absolute path.
 
     Returns
     -------
@@ -45,12 +45,12 @@ def filesystems(folder: Path) -> dict[Path, str]:
 
 
 def away(expected: Mapping[Path, str], present: Mapping[Path, str]) -> list[Path]:
-    """Return the paths where an expected filesystem is not mounted now, or another one is."""
+    """Return the paths at which the expected filesystem is not mounted now."""
     return [point for point, identity in expected.items() if present.get(point) != identity]
 
 
 def lies_below(path: Path, points: Iterable[Path]) -> bool:
-    """Whether a path is one of the given points, or lies below one."""
+    """Return whether a path is one of the given points, or is below one."""
     return any(point == path or point in path.parents for point in points)
 
 

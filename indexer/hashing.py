@@ -1,4 +1,4 @@
-"""First stage: the files that have changed since the ledger saw them are read, and grouped by content."""
+"""First stage: read the files that have changed since the ledger saw them, and group them by content."""
 
 import threading
 import time
@@ -17,19 +17,19 @@ from simquery.pictures.files import CHANGED, Digests, digests_of, has_changed, o
 __all__ = ["LARGE_BYTES", "Hashing", "TimeLimit", "hash_file"]
 
 LARGE_BYTES = 1 << 30
-"""Files that are larger come last, and share a time limit: a sparse file of terabytes is made in no time."""
+"""Larger files come last and share a time limit, because anybody can make a sparse file of terabytes."""
 
 _TRIAL_BYTES = 256 << 20
-"""A large file shows with its first bytes how fast it can be read."""
+"""Number of bytes after which the reading speed of a large file is known."""
 
 
 class TimeLimit:
-    """Time for hashing the large files of a run, counted from the first of them; may be used by several threads.
+    """Time limit for hashing the large files of a run, from the first of them on; several threads may use it.
 
     Parameters
     ----------
     minutes
-        For all of them together.
+        Minutes for all large files together.
     rule
         The option that sets the limit.
     """
@@ -41,7 +41,7 @@ class TimeLimit:
         self._guard = threading.Lock()
 
     def for_file(self, size: int) -> Callable[[int], bool]:
-        """Begin a file of so many bytes; what is returned says, after any number of bytes, whether to give it up."""
+        """Begin a file of ``size`` bytes; the returned function says, given the bytes done, whether to give up."""
         begun = time.monotonic()
         with self._guard:
             if self._end is None:
@@ -56,20 +56,20 @@ class TimeLimit:
 
 
 class Hashing:
-    """Looks files up in the ledger, and reads those that it does not know as they are.
+    """Look files up in the ledger, and read those that are new or have changed.
 
     Parameters
     ----------
     ledger
-        What became of the files in earlier runs.
+        The ledger, with the results of earlier runs.
     models
-        The networks that are to see every picture.
+        Names of the networks of this run.
     details
         The run's options.
     readers
-        Threads to read in.
+        Threads that read files.
     timings
-        Gets the stage's busy time.
+        Record of the stage's busy time.
     """
 
     def __init__(
@@ -113,21 +113,21 @@ class Hashing:
 
 
 def hash_file(file: EvidenceFile, stopped: Callable[[], bool], limit: TimeLimit | None = None) -> Digests | Obstacle:
-    """Digests of a file's content, or what stands in the way.
+    """Return the digests of a file's content, or why it cannot be read.
 
     Parameters
     ----------
     file
-        As it was seen.
+        The file, in the state in which it was seen.
     stopped
-        Asked again and again whether to give up: a disk image takes minutes.
+        Called repeatedly; hashing ends when it returns true, because a disk image takes minutes.
     limit
-        For a file that is larger than `LARGE_BYTES`.
+        Time limit for files larger than `LARGE_BYTES`.
 
     Raises
     ------
     InterruptedError
-        As soon as ``stopped`` says so.
+        As soon as ``stopped`` returns true.
     """
     if file.skipped:
         return Obstacle(file.skipped, skipped=True, rule=file.rule)
@@ -138,7 +138,7 @@ def hash_file(file: EvidenceFile, stopped: Callable[[], bool], limit: TimeLimit 
         with open_evidence(file.path) as opened:
             digests = digests_of(opened, lambda: stopped() or (is_hopeless is not None and is_hopeless(opened.tell())))
             return Obstacle(CHANGED) if has_changed(opened, file.state) else digests
-    except InterruptedError:  # an OSError, but not the file's
+    except InterruptedError:  # it is an OSError, but not about the file
         if stopped() or limit is None:
             raise
         return Obstacle(f"left out by {limit.rule}: hashing its {file.size:,} bytes takes longer", rule=limit.rule)

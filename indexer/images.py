@@ -1,4 +1,4 @@
-"""Documents of the images index: one for each distinct content, with the paths it was found at."""
+"""Documents of the images index: one for each distinct content, with the paths of its files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from simquery.version import __version__
 __all__ = ["PATHS_LISTED", "Images", "Occurrence", "image_document"]
 
 _WHOLE = frozenset({"embedding", "thumbnail", "paths"})
-"""Fields that are no keywords, and the paths, which are never cut: the files could not be found again."""
+"""Fields that are not keywords, and the paths, which are never cut because the files could not be found again."""
 
 _ADD = """
 boolean changed = false;
@@ -43,7 +43,7 @@ if (!changed) {
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A content and the files that hold it; ``document`` is what to store where the content is new to the index."""
+    """A content and the files that hold it; ``document`` is stored if the content is new to the index."""
 
     sha256: str
     paths: list[str]
@@ -58,20 +58,20 @@ def image_document(
     vector: NDArray[np.float32],
     inference: str | None = None,
 ) -> dict[str, Any]:
-    """Document of a new content, without its paths and labels.
+    """Return the document of a new content, without its paths and labels.
 
     Parameters
     ----------
     digests
-        Of the file.
+        Digests of the content.
     file
-        The first file with this content: its size and modification time.
+        The first file with this content, for size and modification time.
     fields
-        What decoding found: format, width, height, and the facts that are known.
+        Fields from decoding: format, width, height, and the facts that are known.
     vector
-        Its feature vector, float32 (dims,). ``norm`` and ``sum`` are taken from it in float64.
+        Feature vector, float32 (dims,). ``norm`` and ``sum`` are computed from it in float64.
     inference
-        What computed the vector, where known.
+        Engine that computed the vector, if known.
     """
     exact = vector.astype(np.float64)
     document = {
@@ -91,7 +91,7 @@ def image_document(
 
 
 class Images:
-    """Reads and writes an images index during one run."""
+    """Read and write an images index during one run."""
 
     def __init__(self, cluster: Cluster, index: str) -> None:
         self._cluster = cluster
@@ -99,7 +99,7 @@ class Images:
         self._full: dict[str, _Full] = {}
 
     def known(self, contents: Iterable[str]) -> set[str]:
-        """Which of some contents (SHA-256) have a document; sees writes of a moment ago."""
+        """Return which of some contents (SHA-256) have a document; this sees the latest writes."""
         found = self._cluster.found(self._index, sorted(set(contents)), source=False)
         return {document["_id"] for document in found if document["found"]}
 
@@ -107,8 +107,8 @@ class Images:
         """Store contents and add paths and labels, atomically for each content.
 
         Several indexers may store the same content at the same time: the first makes the document, the others add
-        their paths to it. Making a new one costs the server least, so that is tried first. The server is not asked
-        again about documents that list as many paths as they can.
+        their paths to it. Making a new document costs the server least, so that is tried first. No request is made for
+        a document whose list of paths is known to be full.
 
         Returns
         -------
@@ -140,13 +140,13 @@ class Images:
 
 @dataclass(frozen=True)
 class _Full:
-    """What the document of a content lists that has as many paths as it can."""
+    """Paths and labels of a document whose list of paths is full."""
 
     first_path: str
     labels: frozenset[str]
 
     def needs_no(self, labels: Sequence[str]) -> bool:
-        """Whether adding labels would change nothing."""
+        """Return whether adding labels would change nothing."""
         return self.labels.issuperset(labels) or len(self.labels) >= PATHS_LISTED
 
 
@@ -171,5 +171,5 @@ def _document(occurrence: Occurrence) -> dict[str, Any]:
 def _moment(mtime_ns: int) -> str | None:
     try:
         return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):  # a year that no calendar here has
+    except (ValueError, OverflowError, OSError):  # a year outside Python's calendar
         return None

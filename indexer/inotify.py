@@ -1,6 +1,6 @@
-"""The kernel's inotify, through the system calls that watchdog binds.
+"""The kernel's inotify, by the system calls that watchdog binds.
 
-Watchdog's own observers hide what this project has to know (docs/adr/0032), so events are read here.
+Watchdog's own observers hide lost events and failed watches (docs/adr/0032), so events are read here.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from watchdog.observers.inotify_c import inotify_rm_watch as rm_watch
 __all__ = ["FLAGS", "Event", "Inotify"]
 
 FLAGS = InotifyConstants
-"""What masks are made of."""
+"""The events that masks combine."""
 
 _HEADER = struct.Struct("iIII")
 """``struct inotify_event``, inotify(7): watch, mask, cookie, length of the name that follows."""
@@ -40,7 +40,7 @@ class Inotify:
     Raises
     ------
     OSError
-        When the system allows no further instance.
+        When the system does not allow another instance.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Inotify:
         Raises
         ------
         OSError
-            With EINVAL when it has ended already.
+            With EINVAL when the watch has already ended.
         """
         _checked(rm_watch(self._descriptor, WatchDescriptor(watch)))
 

@@ -1,4 +1,4 @@
-"""An inventory of evidence folders that takes little memory and finds out what has changed."""
+"""Inventory of evidence folders, which takes little memory and finds what has changed."""
 
 import os
 import stat
@@ -12,17 +12,17 @@ from simquery.indexer.evidence import EvidenceFile, inspect, is_gone, is_too_lon
 __all__ = ["Inventory", "Missing"]
 
 _SEPARATOR = b"/"
-"""The one byte, besides zero, that no name holds."""
+"""The only byte besides zero that no file name contains."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What was there at the last look but is not there now.
+    """Files and folders that existed at the last look but do not exist now.
 
     Attributes
     ----------
     paths
-        Files and folders; the contents of such a folder are not listed.
+        Missing files and folders; the files in a missing folder are not listed.
     files
         Number of missing files, including those in the folders.
     known
@@ -36,7 +36,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """Files in one folder: their sorted, joined names and their states; an entry for files that are not in it."""
+    """Files in one folder: their sorted, joined names, their states, and an entry for files that cannot be listed."""
 
     names: bytes = b""
     states: "array[int]" = field(default_factory=lambda: array("q"))
@@ -48,17 +48,17 @@ class _Listing:
 
 
 class Inventory:
-    """Remembers the names and states of all files in some folders.
+    """Remember the names and states of all files in some folders.
 
-    It takes nine bytes per file besides the file's name, and a few hundred bytes per folder. During a look, the old and
-    the new inventory exist side by side.
+    This takes nine bytes per file in addition to its name, and a few hundred bytes per folder. During a look, the old
+    and the new inventory are both in memory.
 
     Parameters
     ----------
     folders
         Evidence folders, as `check_folders` returns them.
     enter
-        Called with the path and a descriptor of each folder before it is listed; this is the moment to watch it.
+        Called with the path and a descriptor of each folder before it is listed, so that it can be watched.
     """
 
     def __init__(self, folders: Iterable[Path], enter: Callable[[bytes, int], None]) -> None:
@@ -69,7 +69,7 @@ class Inventory:
 
     @property
     def noted(self) -> int:
-        """How many paths were noted since the last look began."""
+        """Number of paths noted since the last look began."""
         return len(self._noted)
 
     def begin(self) -> None:
@@ -88,8 +88,8 @@ class Inventory:
     def look(self) -> Iterator[EvidenceFile | Missing]:
         """Look through all folders; yield files that are new or have changed, and finally what is missing.
 
-        The walk proceeds as the caller iterates. Files below a folder that cannot be listed are not missing, since
-        nobody can tell. The inventory forgets them, and they count as new once the folder can be listed again.
+        The walk proceeds as the caller iterates. Files below a folder that cannot be listed do not count as missing.
+        The inventory forgets them, and they count as new once the folder can be listed again.
         """
         before, self._listings = self._listings, {}
         noted, self._noted = self._noted, {}
@@ -118,7 +118,7 @@ class Inventory:
         for path, now in self._walk(os.fsencode(folder)):
             was = self._listings.get(path, _Listing())
             yield from _changes(path, was, now, (self._noted,))
-            lost = dict.fromkeys(_lost(was, now), 0)  # whether they are missing is for the next full look to find out
+            lost = dict.fromkeys(_lost(was, now), 0)  # the next full look decides whether they are missing
             self._listings[path] = _listing({**lost, **now.by_name()}, now.trouble) if lost else now
 
     def _walk(self, root: bytes) -> Iterator[tuple[bytes, _Listing]]:

@@ -1,4 +1,4 @@
-"""The ledger of a case: one entry for each path seen, which says what became of it and why."""
+"""The ledger of a case: one entry for each path seen, with its status and the reason for it."""
 
 import hashlib
 import os
@@ -19,20 +19,20 @@ __all__ = ["Entry", "Ledger", "Status", "gone_entry"]
 
 
 _WHOLE = frozenset({"path"})
-"""The path of an entry is never cut: the file could not be found again."""
+"""The path of an entry is never cut, because the file could not be found again."""
 
 
 class Status(StrEnum):
-    """What became of a path."""
+    """The result for a path."""
 
     INDEXED = "indexed"
     """The first path with its content, which has a document."""
     DUPLICATE = "duplicate"
-    """Its content was indexed before, from another path; the document lists both."""
+    """Its content was already indexed from another path; the document lists both."""
     UNREADABLE = "unreadable"
-    """It could not be read, or should be a picture and is none that can be used; the reason says why."""
+    """It could not be read, or it should be a picture but is unusable; the reason says why."""
     SKIPPED = "skipped"
-    """It is not a picture, or is left out; the reason says why."""
+    """It is not a picture, or an option leaves it out; the reason says why."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class Entry:
     file
         The path, with the size and modification time that it had.
     status, reason
-        What became of it, and why.
+        The result for the path, and the reason.
     sha256
-        None where the content could not be read this time; the next run tries such a path again.
+        None if the content could not be read this time; the next run tries such a path again.
     models, refused_by
         The models that have embedded its content, and those whose vector of it cannot be used.
     rule
-        The option that left it out.
+        The option that leaves it out.
     earlier
-        Facts of the entries that it replaces: other contents of the path, and when it was gone.
+        Facts of the entries that it replaces: earlier contents of the path, and when it was gone.
     recorded_at
-        When it was written (ISO 8601, UTC).
+        When the entry was written (ISO 8601, UTC).
     gone_at
         When the path was found to be gone; an entry is never deleted.
     revision
-        Sequence number and primary term: the server refuses the write if somebody else was faster.
+        Sequence number and primary term, with which the server refuses to overwrite another client's newer entry.
     """
 
     file: EvidenceFile
@@ -74,7 +74,7 @@ class Entry:
     revision: tuple[int, int] | None = None
 
     def is_final(self, file: EvidenceFile, models: Iterable[str], rules: Container[str] = ()) -> bool:
-        """Whether the path needs no second look: unchanged, read before, and known to all these models."""
+        """Return whether the path needs no other look: it is unchanged, was read, and is known to all these models."""
         if not self._is_same_file(file) or self.gone_at:
             return False
         if self.models or self.refused_by:
@@ -84,9 +84,9 @@ class Entry:
         return self.sha256 is not None or (file.skipped is not None and file.rule is None)
 
     def following(self, previous: "Entry | None") -> "Entry":
-        """Carry over what the ledger knew before: models of the same content, the facts of an earlier one.
+        """Return the entry with facts of the previous one: models of the same content, or an earlier content.
 
-        A content that one model has embedded stays ``indexed`` or ``duplicate``, whatever another makes of it.
+        A content that one model has embedded stays ``indexed`` or ``duplicate``, even if another model cannot use it.
         """
         if previous is None:
             return replace(self, revision=None)
@@ -111,14 +111,14 @@ class Entry:
 
 
 class Ledger:
-    """Reads and writes the ledger's index."""
+    """Read and write the ledger's index."""
 
     def __init__(self, cluster: Cluster, index: str) -> None:
         self._cluster = cluster
         self._index = index
 
     def lookup(self, files: Sequence[EvidenceFile]) -> list[Entry | None]:
-        """Entries of some paths, None for a path that was never seen; sees writes of a moment ago."""
+        """Return the entries of some paths, None for a path never seen; this sees the latest writes."""
         found = self._cluster.found(self._index, [_entry_id(file.path) for file in files])
         return [
             _entry(file.path, document) if document["found"] else None
@@ -126,10 +126,10 @@ class Ledger:
         ]
 
     def record(self, entries: Sequence[Entry]) -> None:
-        """Write entries; each follows what the ledger has for its path, also what somebody else wrote just now.
+        """Write entries, each following the ledger's current entry for its path, even if another client just wrote it.
 
-        An entry that the ledger has already is not written again: it is our own, and the answer to the first request
-        was lost.
+        An entry that is already in the ledger is not written again: the first request succeeded, but its answer was
+        lost.
         """
         while entries:
             stamped = [replace(entry, recorded_at=_now()) for entry in entries]
@@ -143,9 +143,9 @@ class Ledger:
             ]
 
     def below(self, *folders: Path) -> Iterator[list[Entry]]:
-        """Entries of all paths below some folders, and of these paths themselves, in groups, in the order of the texts.
+        """Yield, in groups and in the order of the path texts, the entries of some folders and of all paths below them.
 
-        The server takes some hundred folders at once.
+        The server accepts some hundred folders at once.
         """
         texts = [display_path(folder) for folder in folders]
         inside = [{"prefix": {"path": text.rstrip("/") + "/"}} for text in texts]
@@ -159,7 +159,7 @@ class Ledger:
 
 
 def gone_entry(entry: Entry) -> Entry:
-    """The entry of a path that is not there any more."""
+    """Return the entry of a path that no longer exists."""
     return replace(entry, gone_at=_now())
 
 
@@ -230,7 +230,7 @@ def _now() -> str:
 
 
 def _iso(mtime_ns: int) -> str | None:
-    # date_nanos holds 1970 to 2262; a file dated outside of that has its time in mtime_ns alone.
+    # date_nanos covers 1970 to 2262; for other dates, only mtime_ns has the time of a file.
     if not 0 <= mtime_ns < 2**63:
         return None
     seconds, nanoseconds = divmod(mtime_ns, 10**9)

@@ -1,4 +1,4 @@
-"""Indexing that goes on: first everything in some folders, then whatever appears in them."""
+"""Continuous indexing: first everything in some folders, then whatever appears in them."""
 
 from collections.abc import Callable, Iterator
 from itertools import takewhile
@@ -13,18 +13,18 @@ __all__ = ["LiveIndexing"]
 
 
 class LiveIndexing:
-    """Indexes the folders of a selection when it is iterated over, then watches them until `stop` is called.
+    """Index the folders of a selection when iterated over, then watch them until `stop` is called.
 
     Each item is the `Counts` so far: the first after the folders have been indexed, the next ones after each change.
 
     Parameters
     ----------
     indexer
-        Stores the pictures.
+        Indexer to use.
     selection
-        The folders, and which of their files count.
+        The folders, and which of their files to index.
     poll_seconds
-        Seconds between two looks at the folders, for network shares that send no events; None: wait for events.
+        Look for changes every so many seconds, for network shares that send no events. None: wait for events.
     progress
         Called with the counts while the folders are indexed for the first time.
     missing_is_true
@@ -48,11 +48,11 @@ class LiveIndexing:
 
     @property
     def counts(self) -> Counts:
-        """How many paths came to which end so far."""
+        """How many paths were indexed, skipped and so on, so far."""
         return self._indexer.counts
 
     def stop(self) -> None:
-        """Finish what has begun, then end the iteration; may be called from a signal handler or another thread."""
+        """Finish the current work, then end the iteration; may be called from a signal handler or another thread."""
         self._watcher.stop()
 
     def __iter__(self) -> Iterator[Counts]:

@@ -1,4 +1,4 @@
-"""The kernel's notifications about watched folders (inotify), and whether they are complete."""
+"""The kernel's notifications about watched folders (inotify), and whether any were lost."""
 
 import errno
 import logging
@@ -23,7 +23,7 @@ _MASK = (
 
 
 class Kind(Enum):
-    """What has happened to a path."""
+    """Kind of change to a path."""
 
     FOLDER = auto()
     """A folder has appeared, or its permissions have changed."""
@@ -38,14 +38,14 @@ class Kind(Enum):
 
 
 class Notice(NamedTuple):
-    """One thing that has happened."""
+    """One change to a path."""
 
     path: Path
     kind: Kind
 
 
 class Notifications:
-    """Watches single folders, not those inside them.
+    """Watch single folders, but not the folders inside them.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Notifications:
     Raises
     ------
     OSError
-        When the system allows no further watcher.
+        When the system does not allow another watcher.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Notifications:
         return self._inotify.fileno()
 
     def add(self, folder: bytes, descriptor: int) -> None:
-        """Watch a folder from now on; if the system refuses, warn once and go on without.
+        """Watch a folder from now on; if the system refuses, warn once and continue without.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class Notifications:
                 try:
                     self._inotify.rm_watch(watch)
                 except OSError as error:
-                    if error.errno != errno.EINVAL:  # the kernel has ended it already
+                    if error.errno != errno.EINVAL:  # the kernel has already ended it
                         raise
 
 

@@ -1,4 +1,4 @@
-"""Runs: batches of files are hashed, decoded, embedded and stored, and every file gets an entry in the ledger."""
+"""Runs: hash, decode, embed and store batches of files, and record every file in the ledger."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 _AHEAD = 2
 _LARGE_AT_ONCE = 4
 _FAREWELL_SECONDS = 2.0
-"""How long a run that fails waits for its threads; it leaves those behind that hang."""
+"""Seconds that a failed run waits for its threads; it leaves threads behind that hang."""
 
 _LOOK_SECONDS = 0.1
 
@@ -45,7 +45,7 @@ _PLAIN = Details()
 
 @dataclass
 class Counts:
-    """How many paths ended how.
+    """Number of paths by their result.
 
     ``unchanged`` paths were recorded by an earlier run, and ``gone`` ones have disappeared since then.
     """
@@ -59,7 +59,7 @@ class Counts:
 
     @property
     def seen(self) -> int:
-        """How many paths there are."""
+        """Number of paths that exist."""
         return self.indexed + self.duplicate + self.unreadable + self.skipped + self.unchanged
 
     def add(self, status: Status) -> None:
@@ -68,10 +68,10 @@ class Counts:
 
 
 class Indexer:
-    """Indexes evidence files into a case with one or several networks.
+    """Index evidence files into a case with one or several networks.
 
-    A run stores everything that is known of a picture before it writes the picture's ledger entry. A process that is
-    killed in between loses nothing, since the next run finds no entry and looks again.
+    A run stores everything about a picture before it writes the picture's ledger entry. If the process is killed in
+    between, nothing is lost: the next run finds no entry and looks at the file again.
 
     Parameters
     ----------
@@ -82,16 +82,16 @@ class Indexer:
     embedders
         One network, or several: each picture is read and decoded once for all of them.
     details
-        What else is done.
+        Further options.
     patience_seconds
-        How long a run waits for a cluster that is away.
+        Seconds that a run waits for a cluster that is away.
     similarity, vector_index
         How new images indices find candidates for approximate queries; see `simquery.mappings.open_images_index`.
 
     Attributes
     ----------
     counts
-        What all runs of this indexer have done so far.
+        Results of all runs of this indexer so far.
     """
 
     def __init__(
@@ -123,14 +123,14 @@ class Indexer:
         self.counts = Counts()
 
     def index(self, files: Iterable[EvidenceFile], progress: Callable[[Counts], None]) -> None:
-        """Index files: while the networks embed some, the next are read and the last are stored.
+        """Index files. While the networks embed one batch, the next is read and the previous one stored.
 
-        Large files come last. An indexer can be used again, also after a run that failed.
+        Large files come last. An indexer can be used again, also after a failed run.
 
         Parameters
         ----------
         files
-            What `scan` or a watcher found.
+            Files that `scan` or a watcher found.
         progress
             Called with the counts after each batch.
         """
@@ -155,7 +155,7 @@ class Indexer:
         self.counts.gone += self._absence.record_below(folder, missing_is_true=missing_is_true)
 
     def record_seen_gone(self, paths: Sequence[Path]) -> None:
-        """Record that paths are gone, and what was below them, after a watcher saw them go."""
+        """Record that paths that a watcher saw disappear are gone, and everything below them."""
         self.counts.gone += self._absence.record_seen(paths)
 
     @property
@@ -213,13 +213,13 @@ class _Run:
         if error is not None:
             self._cluster.stop()
         for each in workers:
-            each.close()  # readers give up in the middle of a file: nothing of their batch will be stored
+            each.close()  # readers stop even in the middle of a file, because their batch will not be stored
         end = time.monotonic() + _FAREWELL_SECONDS
         while threads := [thread for each in workers for thread in each.threads if thread.is_alive()]:
             if error is not None:
                 self.decoders.abandon(threads)
                 if time.monotonic() > end:
-                    logger.warning("Some files or requests still get no answer; the run ends without waiting for them.")
+                    logger.warning("Some files or requests still do not answer; the run ends without waiting for them.")
                     break
             threads[0].join(_LOOK_SECONDS)
 
@@ -231,7 +231,7 @@ class _Run:
         embedding: Embedding,
         storing: Storing,
     ) -> Iterator[tuple[list[Entry], int]]:
-        """Lead batches through the stages, several at a time, and return what the last stage says of each."""
+        """Pass batches through the stages, several at a time, and yield what the last stage returns for each."""
 
         def prepare(files: Sequence[EvidenceFile]) -> Batch:
             return decoding(hashing(files))

@@ -1,4 +1,4 @@
-"""Which files of a folder a run looks at; the ledger says of every other file which option leaves it out."""
+"""Selection of the files that a run looks at; for every other file, the ledger names the option that leaves it out."""
 
 import os
 import zlib
@@ -38,7 +38,7 @@ class Selection:
     parts: int = 1
 
     def of(self, files: Iterable[EvidenceFile]) -> Iterator[EvidenceFile]:
-        """The files of this run's part; those that are left out are marked as skipped."""
+        """Yield the files of this run's part; files that an option leaves out are marked as skipped."""
         for file in files:
             if self._is_ours(file.path):
                 rule = None if file.skipped or file.unreadable else self._rule(file.path)

@@ -1,4 +1,4 @@
-"""Fourth stage: documents for contents first, then an entry in the ledger for each file."""
+"""Fourth stage: store documents for the contents, then an entry in the ledger for each file."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -21,20 +21,20 @@ logger = logging.getLogger(__name__)
 
 
 class Storing:
-    """Stores a batch: a picture's document is in Elasticsearch before the ledger says so.
+    """Store a batch: a picture's document is in Elasticsearch before its entry is in the ledger.
 
     Parameters
     ----------
     images
-        Where each model's pictures go.
+        The images index of each model.
     engines
-        What computes each model's vectors, where known.
+        The engine that computes each model's vectors, if known.
     ledger
-        Gets an entry for each file.
+        The ledger.
     label_folders
-        Whether the name of a file's folder becomes a label of its picture.
+        Whether to label each picture with the name of its folder.
     timings
-        Gets the stage's busy time.
+        Record of the stage's busy time.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Storing:
         self._label_folders = label_folders
 
     def __call__(self, batch: Batch) -> tuple[list[Entry], int]:
-        """Store a batch; returns the entries of its files, and how many were unchanged."""
+        """Store a batch; return the entries of its files, and how many files were unchanged."""
         count = batch.files + len(batch.obstructed)
         with self._timings.of("write", count), explained(f"storing {count} files"):
             first_paths: dict[str, str] = {}
@@ -84,7 +84,7 @@ class Storing:
 
 
 def obstacle_of(content: Content, file: EvidenceFile) -> Obstacle:
-    """Why no model has a vector of a content, for one of the files that hold it."""
+    """Return why no model has a vector of a content, for one of the files that hold it."""
     if content.left_out:
         return Obstacle(f"left out by {content.left_out}", skipped=True, rule=content.left_out)
     if content.problem is None:
@@ -96,7 +96,7 @@ def obstacle_of(content: Content, file: EvidenceFile) -> Obstacle:
         return Obstacle(EMPTY, skipped=not named_as_picture)
     if named_as_picture:
         return Obstacle(f"{content.problem}, in spite of its name")
-    return Obstacle(str(content.problem), skipped=True)  # a text is no loss
+    return Obstacle(str(content.problem), skipped=True)  # a text file is of no interest
 
 
 def _entries(content: Content, first_path: str | None) -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""Texts that fit into the index: Elasticsearch refuses a document with a keyword that is too long."""
+"""Texts cut to fit into the index: Elasticsearch refuses a document with a keyword that is too long."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ _LONGEST = 8_000
 
 
 def fitting(text: str) -> str:
-    """The text, cut where it is too long for a keyword field; what is no Unicode (lone surrogates) is escaped."""
+    """Return a text, cut if it is too long for a keyword field; lone surrogates, which are invalid, are escaped."""
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 2] + " …"
 
 
 def with_fitting_texts(document: dict[str, Any], *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The document with all its texts cut to what a keyword field takes, but for the fields in ``without``."""
+    """Return a document with all its texts cut to fit into keyword fields, except for the fields in ``without``."""
     return {name: value if name in without else _fitting(value) for name, value in document.items()}
 
 

@@ -1,4 +1,4 @@
-"""How long each stage of a run is busy, in ``simquery-timings``: the slowest stage limits the speed of a run."""
+"""Busy time of each stage of a run, stored in ``simquery-timings``: the slowest stage limits the speed of a run."""
 
 import logging
 import math
@@ -43,7 +43,7 @@ class Timings:
     client
         Connection to the cluster.
     case
-        What is being indexed: the ``dataset`` of the documents.
+        Name of the case: the ``dataset`` of the documents.
     """
 
     def __init__(self, client: Elasticsearch, case: str) -> None:
@@ -68,9 +68,9 @@ class Timings:
                 busy.count += count
 
     def store(self, *, only_if_due: bool = False) -> None:
-        """Write a document for each stage that was busy since the last ones.
+        """Write a document for each stage that was busy since the last documents.
 
-        Times are for information: where the cluster does not take them at once, they are lost and the run goes on.
+        Times are for information only: if the cluster does not take them at once, they are lost and the run continues.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class Timings:
         for (stage, model, engine), spent in busy.items():
             facts: dict[str, Any] = {"run": self._run, "at": at, "dataset": self._case, "stage": stage}
             facts |= {name: value for name, value in (("model", model), ("engine", engine)) if value}
-            # An id of its own: a request that is made again stores nothing twice.
+            # The id is set here, so that a repeated request stores nothing twice.
             target = {"index": {"_id": f"{self._run}-{self._stored}"}}
             operations.append((target, {**facts, "seconds": spent.seconds, "count": spent.count}))
             self._stored += 1
@@ -96,5 +96,5 @@ class Timings:
         try:
             cluster.bulk(cluster.ask(partial(open_index, kind="timings")), operations)
         except (ClusterError, *FOREIGN_ERRORS) as error:
-            logger.warning("How long the stages of the run took cannot be stored (%s); the run goes on.", error)
-            self._due = math.inf  # one more try, at its end
+            logger.warning("The times of the stages cannot be stored (%s); the run continues.", error)
+            self._due = math.inf  # try once more, at the end of the run

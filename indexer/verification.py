@@ -1,4 +1,4 @@
-"""Counting everything again: what is on disk, in the ledger and in the images indices, and whether the three agree."""
+"""Verification: count the files on disk, the ledger and the images indices again, and check that they agree."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,12 +26,12 @@ __all__ = ["Difference", "Report", "Verifier"]
 _FILES = 500
 _DOCUMENTS = 100
 _TOLERANCE = 1e-4
-"""Relative; vectors come back as the float32 numbers that went in, or as what an index made of them."""
+"""Relative tolerance: vectors come back as the float32 numbers that were stored, or normalised by the index."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that does not agree: what it is about (a path or a SHA-256), and how."""
+    """A difference: the path or SHA-256 concerned, and the problem."""
 
     subject: str
     problem: str
@@ -39,20 +39,20 @@ class Difference:
 
 @dataclass
 class Report:
-    """What was counted.
+    """The result of a verification.
 
     Attributes
     ----------
     files
-        Paths on disk.
+        Number of paths on disk.
     statuses
-        Paths on disk by their status in the ledger; together with those that have no entry they are all files.
+        Number of paths on disk by their status in the ledger; paths without an entry are not included.
     gone
-        Paths that the ledger knows to be gone.
+        Number of paths that are gone according to the ledger.
     documents
-        Pictures by model.
+        Number of pictures by model.
     differences
-        Everything that does not agree; none: nothing is missing, and nothing is there twice.
+        All differences; if there are none, nothing is missing and nothing is stored twice.
     """
 
     files: int = 0
@@ -67,7 +67,7 @@ class Report:
 
 
 class Verifier:
-    """Compares evidence folders with what a case holds of them; changes nothing.
+    """Compare evidence folders with what a case holds, without changing anything.
 
     Parameters
     ----------
@@ -84,20 +84,20 @@ class Verifier:
 
     def __init__(self, client: Elasticsearch, case: str) -> None:
         if not client.indices.exists(index=files_index(case)):
-            raise CaseError(f"There is no case '{case}': 'simquery index FOLDER --case {case}' makes one.")
+            raise CaseError(f"There is no case '{case}': 'simquery index FOLDER --case {case}' creates it.")
         self._cluster = Cluster(client)
         self._ledger = Ledger(self._cluster, open_files_index(client, case))
         self._indices = {meta["model"]: meta for meta in case_indices(client) if meta.get("case") == case}
 
     def verify(self, folders: Iterable[Path], *, rehash: bool, progress: Callable[[int], None]) -> Report:
-        """Count everything again.
+        """Count everything again, and compare.
 
         Parameters
         ----------
         folders
             Evidence folders, as `check_folders` returns them.
         rehash
-            Whether every file is read again and its SHA-256 compared.
+            Whether to read every file again and compare its SHA-256.
         progress
             Called with the number of files and documents looked at so far.
         """
@@ -132,7 +132,7 @@ class Verifier:
                 if entry.gone_at:
                     report.gone += 1
                 elif is_gone(entry.file.path):
-                    report.note(entry.file.path, "is in the ledger and not there any more")
+                    report.note(entry.file.path, "is in the ledger but no longer exists")
             for model, meta in self._indices.items():
                 embedded = [entry for entry in entries if model in entry.models]
                 known = Images(self._cluster, meta["index"]).known(str(entry.sha256) for entry in embedded)
@@ -173,7 +173,7 @@ def _compare_file(file: EvidenceFile, entry: Entry | None, report: Report) -> No
         return
     report.statuses[entry.status] += 1
     if entry.gone_at:
-        report.note(file.path, "is there again, and the ledger says that it is gone")
+        report.note(file.path, "exists, but the ledger says that it is gone")
     elif (file.size, file.mtime_ns) != (entry.file.size, entry.file.mtime_ns):
         report.note(file.path, "has changed since it was looked at")
 
@@ -182,7 +182,7 @@ def _compare_content(file: EvidenceFile, entry: Entry, found: object, report: Re
     if not isinstance(found, Digests):
         report.note(file.path, f"cannot be hashed again: {getattr(found, 'reason', found)}")
     elif found.sha256 != entry.sha256:
-        report.note(file.path, f"has the SHA-256 {found.sha256}, and {entry.sha256} in the ledger")
+        report.note(file.path, f"has the SHA-256 {found.sha256}, but {entry.sha256} in the ledger")
 
 
 def _vector_problem(document: dict[str, Any], dims: int) -> str | None:
@@ -195,7 +195,7 @@ def _vector_problem(document: dict[str, Any], dims: int) -> str | None:
     if not np.isfinite(norm) or not norm:
         return "a vector without a direction"
     if abs(norm - document["norm"]) > _TOLERANCE * norm:
-        return f"a vector of norm {norm}, and norm {document['norm']} beside it"
+        return f"a vector of norm {norm}, but the stored norm is {document['norm']}"
     return None
 
 

@@ -26,44 +26,44 @@ from simquery.pictures.files import VANISHED
 __all__ = ["OPEN_SECONDS", "QUIET_SECONDS", "RECONCILE_SECONDS", "SETTLE_SECONDS", "Change", "Watcher"]
 
 SETTLE_SECONDS = 1.0
-"""How long a file must stay unchanged after it was closed or moved in."""
+"""Seconds that a file must stay unchanged after it was closed or moved in."""
 
 QUIET_SECONDS = 10.0
-"""How long a file must stay unchanged when nothing tells whether somebody is still writing it."""
+"""Seconds that a file must stay unchanged when it is unknown whether it is still being written."""
 
 OPEN_SECONDS = 300.0
-"""How long a file must stay unchanged if it was written and has not been closed."""
+"""Seconds that a file must stay unchanged if it was written and has not been closed."""
 
 RECONCILE_SECONDS = 300.0
-"""How often the folders are scanned, whatever the kernel reports."""
+"""Seconds between scans of the folders, whatever the kernel reports."""
 
 _GROUP = 256
-"""How many files are reported at once; the watcher can be stopped between two groups."""
+"""Number of files that are reported at once; the watcher can be stopped between two groups."""
 
 _LONGEST_WAIT = 5.0
-"""How often the watcher checks that the folders are there, in seconds."""
+"""Seconds between checks that the folders exist."""
 
 _MOST_SETTLING = 10_000
-"""While this many files are settling, a look pauses, so that memory stays bounded."""
+"""Number of settling files at which a look pauses, so that memory stays bounded."""
 
 _MOST_NOTED = 100_000
-"""After this many single changes the folders are scanned at once, so that memory stays bounded."""
+"""Number of single changes after which the folders are scanned at once, so that memory stays bounded."""
 
 _SLICE = 0.5
-"""A look pauses after this many seconds to read events, since the kernel keeps only so many."""
+"""Seconds after which a look pauses to read events, because the kernel keeps only a limited number."""
 
 _SHARE = 20
-"""Looks take at most this fraction of the time: one part in twenty."""
+"""Looks take at most one part in this many of the time."""
 
 _LONGEST_BURST = 60.0
-"""How long a scan waits for events to cease after some were dropped, in seconds."""
+"""Seconds without events that a scan waits for after some were dropped."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What has happened: files that are complete, and paths (of files or folders) that have disappeared."""
+    """A change: files that are complete, and paths (of files or folders) that have disappeared."""
 
     files: list[EvidenceFile]
     gone: list[Path]
@@ -79,11 +79,11 @@ class _Settling:
 
 
 class Watcher:
-    """Reports files that appear or change in folders, each once it is complete, and paths that disappear.
+    """Report files that appear or change in folders, each once it is complete, and paths that disappear.
 
-    It listens from ``__enter__`` on, so a scan that starts later and the changes together miss nothing. The kernel may
-    drop events, or refuse to watch more folders. So the watcher also scans the folders from time to time, and as soon
-    as they are quiet after events were dropped.
+    The watcher listens from ``__enter__`` on, so that a later scan and the changes together miss nothing. The kernel
+    may drop events, or refuse to watch more folders. Therefore the watcher also scans the folders from time to time,
+    and as soon as they are quiet after events were dropped.
 
     Files that are missing because their disk was unmounted are not reported as gone.
 
@@ -167,7 +167,7 @@ class Watcher:
                 os.write(self._bell, b"!")
 
     def changes(self) -> Iterator[Change]:
-        """Yield what is complete or has disappeared, until `stop` is called.
+        """Yield files that are complete and paths that have disappeared, until `stop` is called.
 
         Raises
         ------
@@ -218,11 +218,13 @@ class Watcher:
         return list(gone)
 
     def _notice_loss(self, notifications: Notifications, *, quiet: bool) -> None:
-        """After events were lost, plan a look for as soon as no more arrive."""
+        """After events were lost, plan a look as soon as no more events arrive."""
         now = time.monotonic()
         if notifications.overflowed and self._lost_since is None:
             level = logging.INFO if self._has_overflowed else logging.WARNING
-            logger.log(level, "So much happens at once that the system drops events. The folders are scanned instead.")
+            logger.log(
+                level, "Too many changes at once: the system has dropped events. The folders are scanned instead."
+            )
             self._has_overflowed = True
         if notifications.overflowed or notifications.unmounted:
             notifications.overflowed = notifications.unmounted = False
@@ -260,7 +262,7 @@ class Watcher:
         self._look_is_due = min(self._look_is_due, now + rest)
 
     def _believed(self, missing: Missing) -> list[Path]:
-        """Return the missing paths that are gone: none if their disk may be missing."""
+        """Return the missing paths that count as gone: none if their disk may be missing."""
         self._check_folders()
         if not is_suspicious(missing.files, missing.known):
             return missing.paths
@@ -292,7 +294,7 @@ class Watcher:
         self._away = now_away
         for folder in self._folders:
             if _is_lost(folder) and not lies_below(folder, now_away):
-                raise FolderError(f"The folder '{display_path(folder)}' went away while it was watched.")
+                raise FolderError(f"The folder '{display_path(folder)}' disappeared while it was being watched.")
 
     def _present(self) -> dict[Path, str]:
         return {point: name for folder in self._folders for point, name in filesystems(folder).items()}
@@ -352,7 +354,7 @@ def _notifications() -> Notifications:
 
 
 def _is_lost(folder: Path) -> bool:
-    """Whether the folder certainly does not exist any more; an unreachable network share may."""
+    """Return whether a folder certainly no longer exists; an unreachable network share may still exist."""
     try:
         return not stat.S_ISDIR(folder.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):

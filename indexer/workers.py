@@ -1,4 +1,4 @@
-"""Threads that a run can leave behind."""
+"""Worker threads that a run can leave behind when they hang."""
 
 import queue
 import threading
@@ -17,22 +17,22 @@ R = TypeVar("R")
 class Workers:
     """A pool of daemon threads.
 
-    Unlike `concurrent.futures.ThreadPoolExecutor`, which joins its threads when Python ends: nothing can end a thread
-    that waits for a dead network share, so a run must be able to end without it.
+    `concurrent.futures.ThreadPoolExecutor` joins its threads when Python ends; this pool does not. Nothing can end a
+    thread that waits for a dead network share, so a run must be able to end without it.
 
     Parameters
     ----------
     count
         Number of threads.
     name
-        Their names begin with it.
+        Beginning of the threads' names.
 
     Attributes
     ----------
     threads
         The threads.
     closed
-        Set by `close`; a long task looks at it now and then, and gives up.
+        Set by `close`; long tasks check it now and then, and give up when it is set.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -44,7 +44,7 @@ class Workers:
             thread.start()
 
     def submit(self, function: Callable[[T], R], item: T) -> Future[R]:
-        """Call ``function`` in one of the threads; once they are closed, the result is cancelled."""
+        """Call ``function`` in one of the threads; after `close`, the result is cancelled."""
         future: Future[R] = Future()
         with self._guard:
             if self.closed.is_set():
@@ -54,12 +54,12 @@ class Workers:
         return future
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of the items, all of which are submitted at once."""
+        """Yield results in the order of the items, all of which are submitted at once."""
         futures = [self.submit(function, item) for item in items]
         return (future.result() for future in futures)
 
     def ahead(self, function: Callable[[T], R], items: Iterable[T], most: int) -> Iterator[R]:
-        """Results in the order of the items, computed up to ``most`` items ahead of the one in use."""
+        """Yield results in the order of the items, computed up to ``most`` items ahead of the one in use."""
         pending: deque[Future[R]] = deque()
         for item in items:
             pending.append(self.submit(function, item))
@@ -78,7 +78,7 @@ class Workers:
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             task(self.closed.is_set())
-            del task  # it holds a batch, which must not stay in memory while the thread waits
+            del task  # the batch in it must not stay in memory while the thread waits
 
 
 def _fulfil(future: Future[R], function: Callable[[T], R], item: T, cancelled: bool) -> None:
@@ -87,5 +87,5 @@ def _fulfil(future: Future[R], function: Callable[[T], R], item: T, cancelled: b
         return
     try:
         future.set_result(function(item))
-    except BaseException as error:  # noqa: BLE001  (raised again where the result is used)
+    except BaseException as error:  # noqa: BLE001  (the result raises it again)
         future.set_exception(error)

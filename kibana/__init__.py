@@ -1,4 +1,4 @@
-"""Kibana dashboards: saved objects assembled from readable sources, and their installation."""
+"""Kibana dashboards: assemble saved objects from readable sources, and install them."""
 
 from simquery.kibana.objects import RESULTS_DASHBOARD, as_ndjson, roles, saved_objects
 from simquery.kibana.service import Kibana, dashboard_link

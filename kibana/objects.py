@@ -1,7 +1,7 @@
-"""Saved objects from their sources: data views, searches, tables, Vega specs, and the dashboards that combine them.
+"""Saved objects: data views, searches, tables, Vega specs, and the dashboards that combine them, made from the sources.
 
-Each object is stamped with the oldest version that its form belongs to: a newer Kibana migrates it, while too new a
-stamp makes Kibana refuse the whole import.
+Each object is stamped with the oldest version that has its form: a newer Kibana migrates it, whereas a stamp that is
+too new makes Kibana refuse the whole import.
 """
 
 import json
@@ -33,7 +33,7 @@ Reference = dict[str, str]
 
 
 def saved_objects(space: str | None = None) -> list[SavedObject]:
-    """Build all saved objects of a Kibana space (None: the default one), each after those that it refers to."""
+    """Build all saved objects for a Kibana space (None: the default space), each after those that it refers to."""
     objects = [_data_view(*each) for each in _read("data-views.json").items()]
     objects += [_search(*each) for each in _read("searches.json").items()]
     objects += [_table(*each) for each in _read("tables.json").items()]
@@ -67,7 +67,7 @@ def vega_specs() -> dict[str, dict[str, Any]]:
 
 
 def roles() -> dict[str, Any]:
-    """Return the roles, in Elasticsearch's form, with the least rights for indexing, analysing and looking."""
+    """Return the roles, in Elasticsearch's form, with the least rights for indexing, analysing and viewing."""
     return _read("roles.json")
 
 

@@ -29,11 +29,11 @@ class Kibana:
     Parameters
     ----------
     url
-        Kibana's address, including the path that it is served under; ``/s/NAME`` at the end names a space.
+        Kibana's address with its base path; ``/s/NAME`` at the end names a space.
     settings
         Credentials, certificate authority and timeout of the cluster, which Kibana shares.
     space
-        Space to work in; None: the one that the address names, else the default one.
+        Space to work in; by default the one that the address names, or else Kibana's default space.
 
     Raises
     ------
@@ -134,7 +134,7 @@ class Kibana:
     def _refusal(self, answer: urllib3.BaseHTTPResponse, url: str) -> KibanaError:
         content = _parsed(answer.data)
         if answer.status in _REFUSED:
-            return KibanaError(f"{self._root} refuses the credentials, or they lack a right: {_said(content)}.")
+            return KibanaError(f"{self._root} refuses the credentials or does not allow this: {_said(content)}.")
         if answer.status == _MISSING:
             return KibanaError(f"{url} does not exist: check --url and --space.")
         return KibanaError(f"{self._root} answers with HTTP status {answer.status}: {_said(content)}.")
@@ -171,7 +171,7 @@ def _parsed(data: bytes) -> Any:
 
 
 def _parts(url: AnyHttpUrl) -> tuple[str, str | None]:
-    """Split an address into that of Kibana itself and the space that it names."""
+    """Split an address into Kibana's own address and the space that it names."""
     address = str(url).rstrip("/")
     named = re.search(r"/s/([a-z0-9_-]+)$", address)
     return (address, None) if named is None else (address[: named.start()], named[1])
@@ -209,7 +209,7 @@ def _described(error: Mapping[str, Any]) -> str:
 def _said(content: object) -> str:
     message = content.get("message") if isinstance(content, dict) else None
     # Elasticsearch gives its reasons with their causes, on several lines; the last one matters.
-    return " ".join(str(message or "no reason given").rpartition("]: ")[2].split()).rstrip(".")
+    return " ".join(str(message or "it gave no reason").rpartition("]: ")[2].split()).rstrip(".")
 
 
 def _cause(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""One index template per kind of index, and the code that installs and checks them."""
+"""Index templates, one per kind of index, and the code that installs and checks them."""
 
 from simquery.mappings.schema import (
     PATHS_LISTED,

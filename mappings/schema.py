@@ -1,4 +1,4 @@
-"""Index names, templates, the pipeline of marks, and the check that this version of the schema made an index."""
+"""Index names, templates, the pipeline for marks, and the check of an index's schema version."""
 
 import json
 import logging
@@ -38,25 +38,25 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SCHEMA = 5
-"""Version of the mappings of a case; every change that documents of the old one do not fit raises it."""
+"""Version of the mappings of a case. Raise it with every change that existing documents do not fit."""
 
 _SCHEMA_OF_RECORDS = 5
 """Version of the mappings of results and marks, which outlive the cases: they cannot be made again."""
 
 PATHS_LISTED = 1000
-"""A picture's document lists at most this many paths, because each new path rewrites it, vector and all. The ledger has
+"""Most paths that a picture's document lists: each new path rewrites the whole document with its vector. The ledger has
 every path."""
 
 _GROWING = {"results": False, "marks": False, "measures": True, "timings": True}
-"""The indices that belong to no case, and whether a newer simquery adds its fields to them.
+"""The indices that belong to no case, and whether a newer simquery may add its fields to them.
 
-What analysts asked and said is evidence, so documents of two schemas are never mixed. Nothing depends on the measures
-and times of evaluations."""
+Queries and marks of analysts are evidence, so documents of two schemas are never mixed there. Nothing depends on the
+measures and times of evaluations."""
 
 _KINDS = ("files", "images", *_GROWING)
 
 _STAMP = "simquery-marks"
-"""The ingest pipeline by which the server itself writes into a mark who made it and when (ADR 27)."""
+"""Ingest pipeline with which the server itself writes into a mark who made it and when (ADR 27)."""
 
 _GRAPH = {"m": 16, "ef_construction": 100}
 
@@ -68,17 +68,16 @@ VECTOR_INDEXES: dict[str, dict[str, Any] | None] = {
     # No re-scoring by the server: the query's script scores with full vectors anyway.
     "bbq_hnsw": {"type": "bbq_hnsw", "rescore_vector": {"oversample": 0}} | _GRAPH,
 }
-"""Index options of the vector field, which finds the candidates of approximate queries. Every default that could change
-is pinned."""
+"""Index options of the vector field by the name of the setting. Every default that could change is pinned."""
 
 
 @dataclass(frozen=True)
 class EmbeddingFacts:
-    """How the pictures of a case are embedded by one model.
+    """Facts about the embeddings of a case's pictures by one model.
 
-    ``similarity`` (``cosine``, ``l2_norm``) and ``index_type`` describe the graph; both are None where there is none.
-    ``candidates`` is how many candidates approximate queries take, by the name of the distance, and ``recall`` what was
-    measured with them (``k``, ``mean``, ``least``): see `store_candidates`.
+    ``similarity`` (``cosine``, ``l2_norm``) and ``index_type`` describe the graph; both are None if there is no graph.
+    ``candidates`` is the number of candidates that approximate queries take, by the name of the distance, and
+    ``recall`` the recall measured with it (``k``, ``mean``, ``least``): see `store_candidates`.
     """
 
     dims: int
@@ -90,61 +89,62 @@ class EmbeddingFacts:
 
 
 def files_index(case: str) -> str:
-    """Name of the ledger's index."""
+    """Return the name of the ledger's index."""
     return f"simquery-files-{case}"
 
 
 def images_index(case: str, model: str) -> str:
-    """Name of the index with the pictures of a case as one model sees them."""
+    """Return the name of the index with the pictures of a case, embedded by one model."""
     return f"simquery-images-{case}-{model}"
 
 
 def results_index() -> str:
-    """Name of the index with the saved queries of all cases."""
+    """Return the name of the index with the saved queries of all cases."""
     return _name("results")
 
 
 def marks_index() -> str:
-    """Name of the index with the marks of saved queries' hits."""
+    """Return the name of the index with the marks on hits of saved queries."""
     return _name("marks")
 
 
 def template(kind: str) -> dict[str, Any]:
-    """Index template of a kind of index, such as ``files`` or ``measures``, as it is sent to Elasticsearch."""
+    """Return the index template of a kind of index, such as ``files`` or ``measures``, as Elasticsearch takes it."""
     return _read(kind)
 
 
 def install_templates(client: Elasticsearch) -> None:
-    """Put all index templates, and the index of marks with its pipeline; doing it again changes nothing.
+    """Install all index templates, and the index of marks with its pipeline; doing it again changes nothing.
 
-    Credentials that are limited to simquery's indices may not do this. They do not need the templates, because simquery
-    creates every index with all that its template says: templates guard indices that somebody else creates under our
-    names. The index of marks is no one else's to create, because its pipeline makes marks credible (ADR 27).
+    Credentials that are limited to simquery's indices are not allowed to do this. They do not need the templates:
+    simquery creates every index with everything that its template says, and the templates only guard against other
+    programs that create an index with one of these names. The index of marks must not be created without its pipeline,
+    which makes marks credible (ADR 27).
     """
     try:
         for kind in _KINDS:
             client.indices.put_index_template(name=f"simquery-{kind}", body=template(kind))
         client.ingest.put_pipeline(id=_STAMP, body=_read("pipeline"))
         _create(client, marks_index(), "marks", {})
-        if not marks_are_stamped(client):  # an older simquery made it
+        if not marks_are_stamped(client):  # an older simquery made the index
             client.indices.put_settings(index=marks_index(), settings={"index.final_pipeline": _STAMP})
     except AuthorizationException:
-        logger.info("These credentials may not put index templates and pipelines: an administrator's may.")
+        logger.info("These credentials may not install index templates and pipelines; those of an administrator may.")
 
 
 def marks_are_stamped(client: Elasticsearch) -> bool:
-    """Whether the server itself writes into each mark who made it and when; False also where there is no index yet."""
+    """Return whether the server itself writes into each mark who made it and when; False if there is no index yet."""
     found = client.indices.get_settings(index=marks_index(), ignore_unavailable=True, flat_settings=True).body
     return any(body["settings"].get("index.final_pipeline") == _STAMP for body in found.values())
 
 
 def open_files_index(client: Elasticsearch, case: str) -> str:
-    """Create the ledger's index where it is missing, and return its name.
+    """Create the ledger's index if it is missing, and return its name.
 
     Raises
     ------
     SchemaError
-        When another version of the schema made it.
+        When another version of the schema made the index.
     """
     name = files_index(case)
     _create(client, name, "files", {"case": case})
@@ -162,7 +162,7 @@ def open_images_index(
     similarity: str = "cosine",
     vector_index: str = "none",
 ) -> str:
-    """Create the index for a case and a model where it is missing, and return its name.
+    """Create the index for a case and a model if it is missing, and return its name.
 
     Parameters
     ----------
@@ -171,14 +171,14 @@ def open_images_index(
     dims, fingerprint
         Length of the embedder's vectors, and its fingerprint.
     similarity, vector_index
-        For a new index: the similarity that its graph compares by (``cosine``, ``l2_norm``), and one of
-        `VECTOR_INDEXES`. An index that exists keeps the ones it was created with.
+        For a new index: the similarity of its graph (``cosine``, ``l2_norm``), and one of `VECTOR_INDEXES`. An
+        existing index keeps its own.
 
     Raises
     ------
     SchemaError
-        When another version of the schema made it, or it has vectors of other weights: vectors of two fingerprints
-        cannot be compared.
+        When another version of the schema made the index, or when it has vectors of other weights: vectors with
+        different fingerprints cannot be compared.
     """
     name = images_index(case, model)
     embedding: dict[str, Any] = {"dims": dims}
@@ -192,7 +192,7 @@ def open_images_index(
 
 
 def open_index(client: Elasticsearch, kind: str) -> str:
-    """Create an index that belongs to no case where it is missing, and return its name.
+    """Create an index that belongs to no case if it is missing, and return its name.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def open_index(client: Elasticsearch, kind: str) -> str:
 
 
 def embedding_facts(client: Elasticsearch, case: str, model: str) -> EmbeddingFacts:
-    """How the pictures of a case are embedded by one model.
+    """Return facts about the embeddings of a case's pictures by one model.
 
     Raises
     ------
@@ -253,16 +253,16 @@ def store_candidates(
     candidates: Mapping[str, int],
     recall: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
-    """Keep with the index how many candidates approximate queries take, by the name of the distance.
+    """Store with the index how many candidates approximate queries take.
 
     Parameters
     ----------
     client, case, model
-        Where.
+        Connection, name of the case, and name of the model.
     candidates
-        The numbers.
+        Numbers of candidates, by the name of the distance.
     recall
-        What was measured with them: ``k`` hits, ``mean`` and ``least`` recall.
+        Recall measured with these numbers, by the name of the distance: ``k`` hits, ``mean`` and ``least`` recall.
     """
     name = images_index(case, model)
     meta = _meta(client, name)
@@ -282,7 +282,8 @@ def stored_filesystems(client: Elasticsearch, case: str, folder: Path) -> dict[P
 def store_filesystems(client: Elasticsearch, case: str, folder: Path, found: Mapping[Path, str]) -> None:
     """Store the filesystems of an evidence folder with the pictures of a case.
 
-    They are in every images index, not in the ledger's: an indexer's key must not change the ledger's mapping.
+    They are stored in every images index, not in the ledger, because an indexer's key must not change the ledger's
+    mapping.
     """
     described = {display_path(point): identity for point, identity in found.items()}
     for meta in case_indices(client):
@@ -294,13 +295,13 @@ def store_filesystems(client: Elasticsearch, case: str, folder: Path, found: Map
 
 
 def case_indices(client: Elasticsearch) -> list[dict[str, Any]]:
-    """``_meta`` and ``index`` of every index with pictures, ordered by name."""
+    """Return ``_meta`` and ``index`` of every index with pictures, ordered by name."""
     mappings = client.indices.get_mapping(index="simquery-images-*", allow_no_indices=True)
     return [{"index": name, **body["mappings"].get("_meta", {})} for name, body in sorted(mappings.body.items())]
 
 
 def _name(kind: str) -> str:
-    """Name of the one index of a kind that belongs to no case."""
+    """Return the name of the one index of a kind that belongs to no case."""
     return f"simquery-{kind}"
 
 
@@ -325,8 +326,8 @@ def _create(
         return
     body = template(kind)["template"]
     body["mappings"]["_meta"] = {"schema": SCHEMA if "case" in facts else _SCHEMA_OF_RECORDS} | facts
-    # Kibana filters all panels of a dashboard by one field. Its value is the same for all documents of the index, so it
-    # is computed and stored nowhere.
+    # Kibana filters all panels of a dashboard by one field. The field has the same value in all documents of the index,
+    # so it is a runtime field and not stored.
     emitted = {key: facts[key] for key in ("case", "model") if key in facts}
     body["mappings"]["runtime"] = {key: _constant(value) for key, value in emitted.items()}
     if embedding is not None:
@@ -357,16 +358,16 @@ def _check(meta: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
     if schema != used:
         again = ", or index the evidence again under another case name" if "case" in expected else ""
         raise SchemaError(
-            f"Index '{name}' has schema version {schema}, but this simquery uses version {used}: use the simquery that"
-            f" created the index{again}."
+            f"Index '{name}' has schema version {schema}, but this simquery uses version {used}: use the version of"
+            f" simquery that created the index{again}."
         )
     for key, value in expected.items():
         if meta.get(key) == value:
             continue
         if key == "fingerprint":
             raise SchemaError(
-                f"Index '{name}' has vectors of other weights or another precision than model '{meta.get('model')}'"
-                " uses now, and the two cannot be compared: go back to the weights and the --precision of then, or"
+                f"Index '{name}' was made with other weights or another precision than model '{meta.get('model')}'"
+                " uses now, and their vectors cannot be compared: go back to the earlier weights and --precision, or"
                 " index again under another case name."
             )
         raise SchemaError(

@@ -1,1 +1,1 @@
-"""Pictures: identifying and decoding files, their metadata, thumbnails, variants; no networks."""
+"""Pictures: identify and decode files, read their metadata, make thumbnails and variants; no networks."""

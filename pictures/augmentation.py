@@ -1,4 +1,4 @@
-"""Augmented pictures: what else the picture that somebody looks for may look like (thesis, section 6.1)."""
+"""Augmentation: variants of a picture, such as mirrored or rotated ones (thesis, section 6.1)."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping
@@ -12,13 +12,13 @@ from simquery.pictures.pixels import Pixels
 __all__ = ["AUGMENTATIONS", "Augmentation", "resized", "variants"]
 
 _CROP = 0.15
-"""The share of a side that the crop removes at each end; about half of the picture remains."""
+"""Share of a side that the crop removes at each end; about half of the picture remains."""
 
 _QUALITY = 20
 
 
 def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Bring a picture to a size (height, width) as decoding does: bilinear, whatever its aspect ratio."""
+    """Scale a picture to (height, width) as decoding does: bilinear, without keeping the aspect ratio."""
     if pixels.shape[:2] == size:
         return pixels
     height, width = size
@@ -49,21 +49,21 @@ AUGMENTATIONS: Mapping[str, Callable[[Pixels], Pixels]] = {
     "cropped": _cropped,
     "recompressed": _recompressed,
 }
-"""By name: turned by 90° anticlockwise; mirrored left to right; luminance only; 15 % cut off each side; saved as JPEG
-of quality 20. Each takes and returns uint8 (height, width, 3); the size may change."""
+"""The augmentations by name: rotated by 90° anticlockwise; mirrored left to right; luminance only; 15 % cut off each
+side; saved as JPEG of quality 20. Each takes and returns uint8 (height, width, 3); the size may change."""
 
 
 class Augmentation(StrEnum):
-    """What a query can allow to have been done to the picture."""
+    """Changes to a picture that a query can search for."""
 
     FLIP = "flip"
     """Mirrored."""
     ROTATE = "rotate"
-    """Turned by 90, 180 and 270 degrees."""
+    """Rotated by 90, 180 and 270 degrees."""
     GREY = "grey"
-    """Without colours."""
+    """Without colour."""
     CROP = "crop"
-    """Only the middle."""
+    """Only the middle of the picture."""
 
 
 _TURNED = AUGMENTATIONS["rotated"]
@@ -83,7 +83,7 @@ def variants(pixels: Pixels, augmentations: Iterable[Augmentation]) -> Pixels:
     pixels : uint8 (height, width, 3)
         The picture at a network's input size.
     augmentations
-        Which variants to make; each counts once, in the order of `Augmentation`.
+        Variants to make, in the order of `Augmentation`; duplicates are ignored.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Conversion of pictures of any mode to 8-bit RGB in sRGB."""
+"""Conversion of pictures in any Pillow mode to 8-bit RGB in sRGB."""
 
 import io
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 __all__ = ["reduced", "to_rgb"]
 
 _LONGEST_SIDE = 1 << 20
-"""Pixels; scaling down a longer side in one step would take gigabytes."""
+"""Pixels. Scaling down a longer side in one step would take gigabytes."""
 
 _MAX_16_BIT = 65535.0
 _ROWS = 1024
@@ -21,9 +21,10 @@ _SRGB = ImageCms.createProfile("sRGB")
 
 
 def reduced(image: Image.Image, reduced_side: int) -> Image.Image:
-    """Scale a large picture down by whole numbers; each side keeps at least ``reduced_side`` pixels where it has them.
+    """Scale a large picture down by whole numbers, so that each side keeps at least ``reduced_side`` pixels.
 
-    Both sides are divided by the same number, unless one of them is longer than any camera's.
+    A shorter side keeps all its pixels. Both sides are divided by the same number, unless one of them is longer than
+    `_LONGEST_SIDE`.
     """
     least = max(1, min(image.size) // reduced_side)
     across, down = (max(least, -(-side // _LONGEST_SIDE)) for side in image.size)
@@ -31,7 +32,7 @@ def reduced(image: Image.Image, reduced_side: int) -> Image.Image:
 
 
 def to_rgb(image: Image.Image, profile: bytes | None, reduced_side: int) -> tuple[Image.Image, str | None]:
-    """Convert a picture of any mode to RGB in sRGB.
+    """Convert a picture in any mode to RGB in sRGB.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def to_rgb(image: Image.Image, profile: bytes | None, reduced_side: int) -> tupl
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image | None, str | None]:
-    """The colours that a profile means; None where it is sRGB already, or cannot be used, and why."""
+    """Return the picture converted to sRGB, or None if it is in sRGB already or its profile is unusable; and why."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source):
@@ -72,7 +73,7 @@ def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image | None, st
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion clips at 255: a 16-bit picture would come out white.
+    # Pillow's own conversion clips at 255, which would turn a 16-bit picture white.
     low, high = 0.0, 0.0
     for values in _rows(image):
         low, high = min(low, float(values.min(initial=0.0))), max(high, float(values.max(initial=0.0)))
@@ -83,7 +84,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _rows(image: Image.Image) -> Iterator[NDArray[np.float32]]:
-    """The picture in strips, as numbers: the whole at once would take four times its memory."""
+    """Yield the picture in strips of float32: the whole picture at once would take four times its memory."""
     for top in range(0, image.height, _ROWS):
         strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
         yield np.nan_to_num(np.asarray(strip, dtype=np.float32), posinf=0.0, neginf=0.0)

@@ -1,7 +1,7 @@
-"""The process that decodes evidence, started by `simquery.pictures.decoders`: hostile files cannot harm the run.
+"""The process that decodes evidence, so that hostile files cannot harm the run (see `simquery.pictures.decoders`).
 
-It gets open files over a socket, writes pixels into memory that it shares with the run, and answers in JSON. It works
-in a sandbox. A picture that takes too much time or memory ends this process, and nothing else.
+It runs in a sandbox, receives open files over a socket, writes pixels into memory that it shares with the run, and
+answers in JSON. A picture that takes too much time or memory ends this process and nothing else.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ __all__ = ["answer", "import_everything", "main"]
 
 _LONGEST_REQUEST = 1 << 16
 _LONGEST_REASON = 1000
-"""Characters; some libraries quote the file."""
+"""Characters; the messages of some libraries quote the file."""
 
 Alone = Callable[[], AbstractContextManager[None]]
 
@@ -38,18 +38,18 @@ def main(connection: int, lock: int, pixels: int) -> None:
     Parameters
     ----------
     connection
-        Descriptor of a socket that keeps messages apart. The first message says ``{"sandbox": null}``, or why there is
-        no sandbox; each later one answers the request that came with an open file.
+        Descriptor of a socket that preserves message boundaries. The first message is ``{"sandbox": null}``, or gives
+        the reason why there is no sandbox; each later one answers a request that came with an open file.
     lock
         Descriptor of a file that all decoders of the run share and lock while they decode a very large picture.
     pixels
-        Descriptor of a file in memory that takes the pixels at each size asked for, one after the other.
+        Descriptor of a file in memory for the pixels: the picture at each requested size, one after another.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends the connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the run closes the connection
     sandbox.limit_resources()
     import_everything()
     peer = socket.socket(fileno=connection)
-    os.dup2(1, 2)  # codecs write their opinion of a file there
+    os.dup2(1, 2)  # codecs print warnings about files there
     try:
         sandbox.enter_sandbox()
     except sandbox.SandboxError as error:
@@ -85,7 +85,7 @@ def main(connection: int, lock: int, pixels: int) -> None:
 
 
 def import_everything() -> None:
-    """Import what decoding imports only when it comes to need it: a sandbox opens no file, and no module."""
+    """Import everything that libraries import while decoding: in the sandbox, not even modules can be opened."""
     import mmap  # noqa: F401, PLC0415
 
     import scipy.fftpack  # noqa: F401, PLC0415
@@ -99,7 +99,7 @@ def import_everything() -> None:
 def answer(
     request: dict[str, Any], file: BufferedReader, alone: Alone = contextlib.nullcontext
 ) -> tuple[dict[str, Any], list[Pixels]]:
-    """Fields of the document and pixels at each size, or the kind of error and the reason."""
+    """Return the fields of the document and the pixels at each size, or the kind of error and the reason."""
     try:
         picture, arrays = decode_picture(file, [(height, width) for height, width in request["sizes"]], alone)
         return {"fields": described(picture, with_thumbnail=request["thumbnail"])}, arrays
@@ -109,7 +109,7 @@ def answer(
         return _error(UnreadError, "too large for the memory of this machine"), []
     except OSError as error:
         return _error(UnreadError, unread_reason(error)), []
-    except Exception as error:  # noqa: BLE001  (a picture that decodes and then cannot be scaled or described)
+    except Exception as error:  # noqa: BLE001  (some pictures decode, but cannot be scaled or described)
         return _error(PictureError, f"broken picture: {error or type(error).__name__}"), []
 
 

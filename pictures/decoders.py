@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: a file that crashes, hangs or takes over its decoder costs one picture."""
+"""Decoding in separate processes, so that a file that crashes, hangs or takes over its decoder costs one picture."""
 
 import atexit
 import contextlib
@@ -36,7 +36,7 @@ _ERRORS = {error.__name__: error for error in (PictureError, NotAPictureError, U
 _LONGEST_ANSWER = 1 << 16
 _READY_SECONDS = 120.0
 _LAST_RESORT = 10 * SECONDS
-"""Seconds without any answer after which a decoder is killed: a dead network share can keep it from ending itself."""
+"""Seconds without an answer after which a decoder is killed: a dead network share can keep it from ending itself."""
 
 _ENDING_SECONDS = 10.0
 
@@ -47,12 +47,12 @@ _START = (
 
 
 class Decoders:
-    """Decoder processes, each started when it is first needed.
+    """A pool of decoder processes, each started when it is first needed.
 
     Parameters
     ----------
     count
-        The most processes at the same time.
+        Largest number of processes at the same time.
     """
 
     def __init__(self, count: int) -> None:
@@ -72,19 +72,19 @@ class Decoders:
         Parameters
         ----------
         path
-            The file. It is opened here, read-only; a decoder gets the open file and can open no other.
+            The file. This method opens it, read-only; a decoder gets the open file and cannot open any other.
         into
             uint8 arrays of shape (height, width, 3), which receive the pixels, each at its own size.
         state
-            The state in which the file was seen; a file in another state is an `UnreadError`. None: any state.
+            State in which the file was seen; if it has changed since, the result is an `UnreadError`. None: any state.
         thumbnail
             Whether the fields include a thumbnail.
 
         Returns
         -------
         dict or PictureError
-            Fields of the image document; or the error, returned and not raised. An `UnreadError` concerns this path
-            and this time; any other concerns every path with the same content.
+            Fields of the image document; or the error, which is returned, not raised. An `UnreadError` applies to this
+            path at this time; any other error applies to every path with the same content.
 
         Raises
         ------
@@ -129,9 +129,9 @@ class Decoders:
             self._idle.put(process)
 
     def abandon(self, threads: Iterable[threading.Thread]) -> None:
-        """Kill the processes that these threads wait for, and start none for them any more.
+        """Kill the processes that these threads wait for, and start no more for them.
 
-        So a run can end while a network share gives no answer.
+        This lets a run end while a network share does not answer.
         """
         for thread in threads:
             self._abandoned.add(thread)
@@ -148,40 +148,40 @@ class Decoders:
 
 @cache
 def shared_decoders() -> Decoders:
-    """The decoders of this process, at most one for each of its processors; they stay until it ends."""
+    """Return the decoders that this process shares, at most one per processor; they run until the process ends."""
     decoders = Decoders(os.cpu_count() or 1)
     atexit.register(decoders.close)
     return decoders
 
 
 def decoder_command(*descriptors: int) -> list[str]:
-    """The command that starts a decoder; `simquery.pictures.decoder.main` takes the descriptors.
+    """Return the command that starts a decoder with the descriptors for `simquery.pictures.decoder.main`.
 
-    It ignores ``PYTHON…`` variables, and looks for modules where this process does, except in the current folder: that
-    may be evidence.
+    The decoder ignores ``PYTHON…`` variables. It searches for modules in the same folders as this process, except the
+    current folder, which may hold evidence.
     """
     return [sys.executable, "-I", "-c", _START, json.dumps(_module_folders()), *map(str, descriptors)]
 
 
 def _module_folders() -> list[str]:
-    here = os.stat(".")  # noqa: PTH116  (works in a deleted folder, too)
+    here = os.stat(".")  # noqa: PTH116  (this works in a deleted folder, too)
     folders = [folder for folder in map(Path, sys.path) if folder.is_absolute() and folder.exists()]
     return [str(folder) for folder in folders if not os.path.samestat(folder.stat(), here)]
 
 
 def _environment() -> dict[str, str]:
-    """No variable of the run, which may hold a password; only where the system's libraries are."""
+    """Return the environment of a decoder: of this process's variables, which may hold a password, only one is kept."""
     libraries = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **libraries}
 
 
 class _Process:
-    """One decoder process, which decodes one picture after the other."""
+    """One decoder process, which decodes one picture after another."""
 
     def __init__(self, lock: int) -> None:
-        # Each message arrives as a whole: no length has to be believed.
+        # Each message arrives as a whole, so no length sent by a decoder has to be trusted.
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._pixels = os.memfd_create("pixels")  # in memory alone: no pixel of evidence is written to a disk
+        self._pixels = os.memfd_create("pixels")  # in memory only: no pixel of evidence is written to a disk
         descriptors = (theirs.fileno(), lock, self._pixels)
         with theirs:
             self._process = subprocess.Popen(
@@ -191,7 +191,7 @@ class _Process:
                 stderr=subprocess.PIPE,
                 pass_fds=descriptors,
                 env=_environment(),
-                cwd="/",  # no medium with evidence is kept busy
+                cwd="/",  # the process must not keep evidence from being unmounted
             )
         messages = self._process.stderr
         try:
@@ -200,7 +200,7 @@ class _Process:
         except (EOFError, OSError, ValueError) as error:
             self.end()
             said = messages.read().decode("utf-8", "replace").strip() if messages else ""
-            reason = said.splitlines()[-1] if said else str(error) or "it ended without a word"
+            reason = said.splitlines()[-1] if said else str(error) or "it ended without a message"
             raise SimqueryError(f"The process that decodes pictures cannot be started: {reason}.") from error
         finally:
             if messages:
@@ -232,38 +232,38 @@ class _Process:
             raise ValueError("pixels are missing")
 
     def abandon(self) -> None:
-        """Kill it, and wake up the thread that waits for its answer: it may not end before the file system answers."""
+        """Kill the process, which may end only when the file system answers, and wake the thread that waits for it."""
         self._process.kill()
         with contextlib.suppress(OSError):  # it has ended by itself
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """Kill the process, whatever it does."""
+        """Kill the process, whatever it is doing."""
         self._close()
         self._process.kill()
         self._process.wait()
 
     def failure(self, error: Exception) -> PictureError:
-        """Why it gave no answer; clears it away."""
+        """Return why the process gave no answer, and clean up after it."""
         self._close()
-        if isinstance(error, TimeoutError):  # nothing can end it before the network share answers
+        if isinstance(error, TimeoutError):  # the process cannot end before the network share answers
             self._process.kill()
             return UnreadError(f"no answer within {_LAST_RESORT:.0f} seconds")
         if not isinstance(error, EOFError | OSError):
             self._process.kill()
             self._process.wait()
-            return PictureError("its decoder gave an answer that makes no sense")
+            return PictureError("its decoder gave an invalid answer")
         try:
             code = self._process.wait(_ENDING_SECONDS)
-        except subprocess.TimeoutExpired:  # it closed its connection and went on
+        except subprocess.TimeoutExpired:  # the process closed its connection, but did not end
             self._process.kill()
             code = self._process.wait()
         if code == -signal.SIGPROF:
-            return PictureError(f"decoding it takes a processor longer than {CPU_SECONDS:.0f} seconds")
+            return PictureError(f"decoding it takes more than {CPU_SECONDS:.0f} seconds of processor time")
         if code == -signal.SIGALRM:
             return UnreadError(f"could not be read within {SECONDS:.0f} seconds")
         if code == -signal.SIGKILL:
-            return UnreadError("its decoder was killed, perhaps for want of memory")
+            return UnreadError("its decoder was killed, perhaps because memory ran out")
         return PictureError(f"its decoder crashed ({_ending(code)})")
 
     def _close(self) -> None:
@@ -273,10 +273,10 @@ class _Process:
 
 @cache
 def _warn_of_no_sandbox(reason: str) -> None:
-    """Say once per run what is missing."""
+    """Warn once per run."""
     logger.warning(
-        "Pictures are decoded without a sandbox here (%s): a hostile picture that takes over its decoder could read"
-        " files and reach the network. Memory and time are limited all the same.",
+        "This machine decodes pictures without a sandbox (%s): a hostile picture that takes over its decoder could read"
+        " files and reach the network. Memory and time are still limited.",
         reason,
     )
 

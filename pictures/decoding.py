@@ -1,6 +1,6 @@
-"""From a picture file to pixels at a network's input size.
+"""Decoding of picture files to pixels at a network's input size.
 
-The result is part of an embedder's identity, so indexing, queries and evaluations all use this module.
+How pictures are decoded affects their vectors, so indexing, queries and evaluations all use this module.
 """
 
 import contextlib
@@ -35,21 +35,21 @@ __all__ = [
 ]
 
 REDUCED_SIDE = 672
-"""Pixels that both sides of a picture keep when it is decoded at a reduced scale: 3 × 224, and 2 × 331, the largest
-input of the thesis."""
+"""Pixels that both sides of a picture keep at least when it is decoded at a reduced scale: three times the usual input
+of 224, and twice the largest input of the thesis, 331."""
 
 RESAMPLING = f"sRGB, reduced to {REDUCED_SIDE}, bilinear"
-"""How a picture is scaled to the input size; as in the thesis, the aspect ratio is not kept."""
+"""How pictures are scaled to the input size; as in the thesis, the aspect ratio is not kept."""
 
 MAX_PIXELS = 178_956_970
 """A picture with more pixels counts as a decompression bomb (Pillow's own limit for an error)."""
 
 LARGE_PIXELS = 24_000_000
-"""Pictures that are larger even at the reduced scale are decoded one at a time."""
+"""Pixels. Pictures that are larger even at the reduced scale are decoded one at a time."""
 
 _LONGEST_REASON = 200
 _METADATA = {"exif": bytes, "icc_profile": bytes, "xmp": bytes, "XML:com.adobe.xmp": str}
-"""What Pillow hands out as the file has it, and which type it expects back."""
+"""Metadata that Pillow returns with the type that the file gives it, and the type that Pillow itself expects."""
 
 _END_OF_JPEG = b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -71,7 +71,7 @@ class NotAPictureError(PictureError):
 
 
 class UnreadError(PictureError):
-    """A file could not be read this time; the next time may be different."""
+    """A file could not be read this time; another attempt may succeed."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class PictureFacts:
     truncated
         Whether only a part of it could be decoded.
     dropped
-        Metadata that could not be used, each with the reason; the picture was decoded without it.
+        Unusable metadata, each with the reason; the picture was decoded without it.
     """
 
     format: str
@@ -106,7 +106,7 @@ class Picture:
     exif: Image.Exif
 
     def pixels(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels scaled to (height, width): uint8 of shape (height, width, 3)."""
+        """Return the pixels scaled to (height, width): uint8 of shape (height, width, 3)."""
         height, width = size
         return np.asarray(self.rgb.resize((width, height), Image.Resampling.BILINEAR))
 
@@ -136,13 +136,14 @@ def decode_picture(
     Returns
     -------
     picture, arrays
-        One uint8 array of shape (height, width, 3) for each size, whatever the other sizes are.
+        The decoded picture, and one uint8 array of shape (height, width, 3) for each size. An array does not depend on
+        the other sizes.
     """
     picture, arrays = load_picture(file, REDUCED_SIDE, alone), []
     for size in sizes:
         if max(size) * 2 <= REDUCED_SIDE:
             arrays.append(picture.pixels(size))
-        else:  # a network that looks at more detail than the usual ones
+        else:  # a network with a larger input than usual
             arrays.append(load_picture(file, 2 * max(size), alone).pixels(size))
     return picture, arrays
 
@@ -154,16 +155,16 @@ def load_picture(
 ) -> Picture:
     """Decode a picture, at a reduced scale if it is large.
 
-    This takes the first frame or page, applies the EXIF orientation, converts colours of an embedded profile to sRGB,
-    shows transparent parts on white, and scales 16-bit and float pictures to 8 bits. It decodes a truncated picture as
-    far as that goes, and drops metadata that cannot be used.
+    This takes the first frame or page, applies the EXIF orientation, converts the colours of an embedded profile to
+    sRGB, shows transparent parts on white, and scales 16-bit and float pictures to 8 bits. It decodes as much as
+    possible of a truncated picture, and drops unusable metadata.
 
     Parameters
     ----------
     file
         An open file of the operating system. Its position is undefined afterwards.
     reduced_side
-        Pixels that both sides keep, where they have them.
+        Pixels that both sides keep at least; a shorter side keeps all its pixels.
     alone
         Entered while a very large picture is decoded.
 
@@ -172,7 +173,7 @@ def load_picture(
     NotAPictureError
         When the content has no known picture format.
     PictureError
-        When the picture is broken or too large; the message is the reason.
+        When the picture is broken or too large; the message gives the reason.
     OSError
         When the file cannot be read.
     """
@@ -182,7 +183,7 @@ def load_picture(
             facts = PictureFacts(image.format or "unknown", *image.size)
             dropped += _drop_unusable(image)
             profile = image.info.get("icc_profile")
-            image.draft(None, (reduced_side, reduced_side))  # JPEG: the decoder itself can leave out detail
+            image.draft(None, (reduced_side, reduced_side))  # a JPEG decoder can reduce the scale itself
             with alone() if math.prod(image.size) > LARGE_PIXELS else nullcontext():
                 whole, truncated = _loaded(image, file, reduced_side, dropped)
                 rgb, problem = to_rgb(reduced(whole, reduced_side), profile, reduced_side)
@@ -210,7 +211,7 @@ def load_picture(
 
 
 def _opened(reader: BufferedReader, dropped: list[str]) -> ImageFile.ImageFile:
-    """The picture, not decoded yet; a PNG whose metadata cannot be read is opened without it."""
+    """Open a picture without decoding it; a PNG with unreadable metadata is opened without that metadata."""
     try:
         return Image.open(reader, formats=decoded_formats())
     except (UnidentifiedImageError, ValueError) as error:
@@ -232,7 +233,7 @@ def _opened(reader: BufferedReader, dropped: list[str]) -> ImageFile.ImageFile:
 def _loaded(
     image: ImageFile.ImageFile, file: BufferedReader, reduced_side: int, dropped: list[str]
 ) -> tuple[Image.Image, bool]:
-    """The picture with its pixels, and whether that is only a part of them."""
+    """Decode the pixels; return the picture, and whether some of its pixels are missing."""
     truncated = True
     try:
         image.load()
@@ -243,7 +244,7 @@ def _loaded(
     except ValueError as error:
         if image.format != "PNG":
             raise
-        reason, truncated = str(error), False  # in metadata after the pixels
+        reason, truncated = str(error), False  # the error is in metadata after the pixels
         dropped.append(f"PNG chunk: {reason}")
     else:
         return image, False
@@ -251,19 +252,19 @@ def _loaded(
         image = _ended_jpeg(file, reduced_side)
     with contextlib.suppress(OSError, SyntaxError, EOFError, ValueError):
         image.load()
-    image.tile = []  # what has been decoded until here is the picture
+    image.tile = []  # keep what has been decoded so far
     if all(low == high for low, high in _extrema(image)):
         raise PictureError(f"broken picture: {reason}")
     return image, truncated
 
 
 def _is_of_the_disk(error: Exception) -> bool:
-    """Whether the disk or the network failed, and not the picture: that can make Pillow seek to before the start."""
+    """Return whether the disk or network failed. EINVAL means a broken picture: Pillow then seeks before the start."""
     return isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}
 
 
 def _ended_jpeg(file: BufferedReader, reduced_side: int) -> ImageFile.ImageFile:
-    """The picture, its file followed by the end marker that a decoder waits for before it shows what it has."""
+    """Open a JPEG with an end marker added to the file: without one, a decoder does not return what it has decoded."""
     reader, missing = _own_reader(file), io.BytesIO(_END_OF_JPEG)
     image = Image.open(reader, formats=("JPEG",))
     image.draft(None, (reduced_side, reduced_side))
@@ -272,7 +273,7 @@ def _ended_jpeg(file: BufferedReader, reduced_side: int) -> ImageFile.ImageFile:
 
 
 def _own_reader(file: BufferedReader) -> BufferedReader:
-    """A reader of the same open file from its start, for Pillow: some of its plug-ins close what they read."""
+    """Return another reader of the same open file, at its start: some of Pillow's plug-ins close their reader."""
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     return open(file.fileno(), "rb", closefd=False)
 
@@ -283,7 +284,7 @@ def _extrema(image: Image.Image) -> tuple[tuple[float, float], ...]:
 
 
 def _drop_unusable(image: ImageFile.ImageFile) -> list[str]:
-    """Drop metadata of a type that Pillow cannot handle: its TIFF reader hands out what the tag's type says."""
+    """Drop metadata of a type that Pillow cannot handle: its TIFF reader returns values of whatever type a tag has."""
     unusable = {name: kind for name, kind in _METADATA.items() if not isinstance(image.info.get(name), kind | None)}
     return [
         f"{name}: {type(image.info.pop(name)).__name__} instead of {kind.__name__}" for name, kind in unusable.items()
@@ -293,7 +294,7 @@ def _drop_unusable(image: ImageFile.ImageFile) -> list[str]:
 def _exif(image: Image.Image, dropped: list[str]) -> Image.Exif:
     try:
         return image.getexif()
-    except Exception as error:  # noqa: BLE001  (broken EXIF beside sound pixels: the picture still counts)
+    except Exception as error:  # noqa: BLE001  (broken EXIF must not hide sound pixels)
         dropped.append(f"EXIF: {error or type(error).__name__}")
         return Image.Exif()
 

@@ -1,7 +1,7 @@
-"""What a picture says about itself beyond its pixels: when, where and with what it was taken, and what it looks like.
+"""Facts about a picture beyond its pixels: when, where and with which camera it was taken, and its perceptual hash.
 
-A fact that cannot be true is left out. Cameras with empty batteries write EXIF records, and so do editors and people
-who want to mislead.
+Impossible facts are left out: EXIF records may come from a camera whose clock was never set, from an editor, or from
+somebody who wants to mislead.
 """
 
 import base64
@@ -21,7 +21,7 @@ __all__ = ["camera", "described", "location", "require_facts", "taken_at"]
 
 _PERCEPTUAL_SIDE = 64
 _EARLIEST_YEAR = 1826
-"""The oldest surviving photograph."""
+"""Year of the oldest surviving photograph."""
 
 _LONGEST_NAME = 100
 _LONGEST_TEXT = 1000
@@ -33,13 +33,13 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def described(picture: Picture, *, with_thumbnail: bool) -> dict[str, Any]:
-    """Fields of an image document that follow from the decoded picture; what is unknown is absent."""
+    """Return the fields of an image document that a decoded picture determines; unknown ones are absent."""
     dropped = list(picture.facts.dropped)
 
     def said(name: str, read: Callable[[Image.Exif], Any]) -> Any:
         try:
             return read(picture.exif)
-        except Exception as error:  # noqa: BLE001  (whatever a damaged record makes a parser do)
+        except Exception as error:  # noqa: BLE001  (a damaged record may make a parser raise anything)
             dropped.append(f"EXIF {name}: {type(error).__name__}")
             return None
 
@@ -59,7 +59,7 @@ def described(picture: Picture, *, with_thumbnail: bool) -> dict[str, Any]:
 
 
 def require_facts(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that `described` made if they can be true: a decoder that a file took over may say anything.
+    """Check and return the fields that `described` made: a decoder that a file took over may send anything.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def require_facts(fields: dict[str, Any]) -> dict[str, Any]:
     try:
         possible = all(_POSSIBLE[name](value) for name, value in fields.items())
         whole = {"format", "width", "height"} <= fields.keys()
-    except (TypeError, AttributeError, LookupError) as error:  # another type than every picture has
+    except (TypeError, AttributeError, LookupError) as error:  # a value has the wrong type
         raise ValueError(str(error)) from error
     if not possible or not whole:
         raise ValueError("facts that no picture has")
@@ -77,14 +77,14 @@ def require_facts(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def perceptual_hash(rgb: Image.Image) -> str:
-    """64-bit ``phash`` of imagehash (16 hex digits); scaling a picture or saving it again changes few of its bits."""
-    # Coarse scaling first: the hash looks at 32 x 32 pixels, and smooth scaling of a large picture takes long.
+    """Return imagehash's 64-bit ``phash`` (16 hex digits); scaling or re-saving a picture changes few of its bits."""
+    # Scale coarsely first: the hash looks at 32 x 32 pixels, and smooth scaling of a large picture takes long.
     small = rgb.convert("L").resize((_PERCEPTUAL_SIDE, _PERCEPTUAL_SIDE), Image.Resampling.BOX)
     return str(imagehash.phash(small))
 
 
 def taken_at(exif: Image.Exif) -> str | None:
-    """When the picture was taken, by the camera's clock (ISO 8601), with an offset from UTC where it gives one."""
+    """Return when the picture was taken by the camera's clock (ISO 8601), with the offset from UTC if EXIF gives it."""
     details = exif.get_ifd(ExifTags.IFD.Exif)
     candidates = (
         (details.get(ExifTags.Base.DateTimeOriginal), details.get(ExifTags.Base.OffsetTimeOriginal)),
@@ -94,7 +94,7 @@ def taken_at(exif: Image.Exif) -> str | None:
 
 
 def camera(exif: Image.Exif) -> str | None:
-    """Make and model of the camera, the make not repeated."""
+    """Return make and model of the camera, without repeating the make."""
     make, model = (_text(exif.get(tag)) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
     if model.lower().startswith(make.lower()):
         make = ""
@@ -102,7 +102,7 @@ def camera(exif: Image.Exif) -> str | None:
 
 
 def location(exif: Image.Exif) -> dict[str, float] | None:
-    """Where the picture was taken, in degrees; None where a part is missing, impossible, or exactly 0° 0°."""
+    """Return where the picture was taken, in degrees; None if a part is missing or impossible, or both are 0°."""
     gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
     latitude = _degrees(gps.get(ExifTags.GPS.GPSLatitude), _text(gps.get(ExifTags.GPS.GPSLatitudeRef)), "NS", 90.0)
     longitude = _degrees(gps.get(ExifTags.GPS.GPSLongitude), _text(gps.get(ExifTags.GPS.GPSLongitudeRef)), "EW", 180.0)

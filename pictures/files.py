@@ -33,21 +33,21 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class FileState:
-    """Size in bytes and modification time in nanoseconds since 1970; a file that changes gets another state."""
+    """Size in bytes and modification time in nanoseconds since 1970, which differ after a file has changed."""
 
     size: int
     mtime_ns: int
 
     @classmethod
     def of(cls, file: BufferedReader) -> "FileState":
-        """State of an open file."""
+        """Return the state of an open file."""
         facts = os.fstat(file.fileno())
         return cls(facts.st_size, facts.st_mtime_ns)
 
 
 @dataclass(frozen=True)
 class Digests:
-    """Digests that identify a content, in hex: SHA-256, and MD5 for the hash sets of other tools."""
+    """Digests of a file's content, in hex: SHA-256, and MD5 for the hash sets of other tools."""
 
     sha256: str
     md5: str
@@ -55,12 +55,12 @@ class Digests:
 
 @contextlib.contextmanager
 def open_evidence(path: Path) -> Iterator[BufferedReader]:
-    """Open a file read-only, without changing its access time where the system allows that.
+    """Open a file read-only, without changing its access time if the system allows that.
 
     Raises
     ------
     OSError
-        When it cannot be opened, or is not a regular file: reading a pipe would wait for its writer.
+        When the file cannot be opened, or is not a regular file: reading a pipe would wait for its writer.
     """
     descriptor = open_quietly(path, getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as file:
@@ -70,7 +70,7 @@ def open_evidence(path: Path) -> Iterator[BufferedReader]:
 
 
 def digests_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> Digests:
-    """Digests of a whole file, in constant memory; the position is at the start afterwards.
+    """Return the digests of a whole file, in constant memory; the position is at the start afterwards.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def digests_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False
 
 
 def sha256_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False) -> str:
-    """SHA-256 (hex) of a whole file, in constant memory; the position is at the start afterwards.
+    """Return the SHA-256 (hex) of a whole file, in constant memory; the position is at the start afterwards.
 
     Raises
     ------
@@ -99,12 +99,12 @@ def sha256_of(file: BufferedReader, stopped: Callable[[], bool] = lambda: False)
 
 
 def has_changed(file: BufferedReader, state: FileState) -> bool:
-    """Whether an open file has another state than the one in which it was seen."""
+    """Return whether an open file has changed since it was in a state."""
     return FileState.of(file) != state
 
 
 def unread_reason(error: OSError) -> str:
-    """Why a file could not be read."""
+    """Return why a file could not be read."""
     return VANISHED if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror or error}"
 
 

@@ -1,7 +1,7 @@
 """Opening a path of any length, without changing its access time.
 
-The kernel accepts paths of up to 4,095 bytes, but evidence may hold longer ones. These are opened in pieces, each
-relative to the folder that the previous piece led to.
+The kernel accepts paths of up to 4,095 bytes, but evidence may contain longer ones. These are opened in pieces, each
+relative to the folder that the previous piece leads to.
 """
 
 import os
@@ -16,36 +16,36 @@ _LONGEST = 4095
 
 
 def look_at(path: Path) -> os.stat_result:
-    """Return the facts about a path itself; links are not followed.
+    """Return the ``stat`` result of a path itself; links are not followed.
 
     Raises
     ------
     OSError
-        When nothing is there, or it cannot be examined.
+        When the path does not exist or cannot be examined.
     """
     with _within_reach(path) as (folder, rest):
         return os.stat(rest, dir_fd=folder, follow_symlinks=False)
 
 
 def open_quietly(path: Path, flags: int) -> int:
-    """Open a path read-only, without changing its access time where the system allows that.
+    """Open a path read-only, without changing its access time if the system allows that.
 
     Parameters
     ----------
     path
-        Of any length.
+        Path of any length.
     flags
         Further flags for ``os.open``.
 
     Returns
     -------
     int
-        A descriptor; the caller closes it.
+        Descriptor; the caller must close it.
 
     Raises
     ------
     OSError
-        When it cannot be opened.
+        When the path cannot be opened.
     """
     flags |= os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
     with _within_reach(path) as (folder, rest):
@@ -64,7 +64,7 @@ def _within_reach(path: Path) -> Iterator[tuple[int | None, bytes]]:
         while len(rest) > _LONGEST:
             piece, _, rest_of_it = rest[: _LONGEST + 1].rpartition(b"/")
             if not piece:
-                break  # a single name that is too long: the kernel will say so
+                break  # a single name is too long: the kernel will report it
             further = os.open(piece, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
             if folder is not None:
                 os.close(folder)

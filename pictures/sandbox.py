@@ -1,8 +1,9 @@
-"""The sandbox of a decoder: a process in it can compute, read what it holds open, and answer; nothing else.
+"""The sandbox of a decoder: a process in it can only compute, read files that are already open, and answer.
 
-Decoders parse hostile files with libraries written in C. A file that takes one over gains a process that cannot open a
-file, reach a network, start a program or signal another process. Linux enforces this by a seccomp filter, for root and
-for ordinary users, in containers too: every system call that is not listed here fails with EPERM (`seccomp(2)`).
+Decoders parse hostile files with libraries written in C. A file that takes over a decoder gains a process that cannot
+open a file, reach a network, start a program or signal another process. Linux enforces this by a seccomp filter, for
+root and ordinary users alike, also in containers: every system call that is not listed here fails with EPERM
+(`seccomp(2)`).
 """
 
 import contextlib
@@ -16,30 +17,30 @@ import struct
 __all__ = ["CPU_SECONDS", "MEMORY", "SECONDS", "SandboxError", "enter_sandbox", "limit_resources"]
 
 CPU_SECONDS = 60.0
-"""Processor time that one picture may take."""
+"""Seconds of processor time that one picture may take."""
 
 SECONDS = 300.0
-"""Wall-clock time that one picture may take: a network share may stall."""
+"""Seconds of wall-clock time that one picture may take; a network share may stall."""
 
 MEMORY = 3 << 30
-"""Bytes of memory that a decoder may use: twice what the largest picture that is decoded needs."""
+"""Bytes of memory that a decoder may use: twice the need of the largest picture that is decoded."""
 
 _SET_NO_NEW_PRIVS = 38
 _SET_MODE_FILTER = 1
 _ALL_THREADS = 1
 
-# Classic BPF: the instructions used here, and where `struct seccomp_data` holds what they look at.
+# Classic BPF: the instructions used here, and the offsets in `struct seccomp_data` of what they examine.
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16
 _ALLOW, _FAIL_WITH = 0x7FFF0000, 0x00050000
 
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-"""By name: its AUDIT_ARCH, and which of the two numbers below is its own. Both are little-endian."""
+"""Machines by name: AUDIT_ARCH, and which of the two numbers below applies. Both machines are little-endian."""
 
 _Numbers = tuple[int | None, int | None]
 
 _ALLOWED: dict[str, _Numbers] = {
-    # what is open already: the picture, the pixels, the lock, the connection
+    # files that are already open: the picture, the pixels, the lock, the connection
     "read": (0, 63), "readv": (19, 65), "pread64": (17, 67), "preadv": (295, 69),
     "write": (1, 64), "writev": (20, 66), "pwrite64": (18, 68), "pwritev": (296, 70),
     "lseek": (8, 62), "fstat": (5, 80), "newfstatat": (262, 79), "dup": (32, 23), "close": (3, 57),
@@ -50,7 +51,7 @@ _ALLOWED: dict[str, _Numbers] = {
     # the threads of codecs
     "futex": (202, 98), "set_robust_list": (273, 99), "rseq": (334, 293), "sched_yield": (24, 124),
     "sched_getaffinity": (204, 123), "getcpu": (309, 168), "gettid": (186, 178), "exit": (60, 93),
-    # signals, clocks, and what a process may know about itself
+    # signals, clocks, and facts about the process itself
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
     "restart_syscall": (219, 128), "setitimer": (38, 103), "nanosleep": (35, 101), "clock_nanosleep": (230, 115),
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "gettimeofday": (96, 169), "time": (201, None),
@@ -66,23 +67,23 @@ _NAME_A_THREAD = 15
 
 
 class SandboxError(OSError):
-    """The kernel offers no such sandbox, or the machine's system calls are not known here."""
+    """The kernel offers no such sandbox, or this module does not know the machine's system calls."""
 
 
 def limit_resources() -> None:
-    """Limit this process to `MEMORY`, and let it leave no core dump, which would hold pixels of evidence."""
+    """Limit this process to `MEMORY`, and disable core dumps, which would contain pixels of evidence."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # the system's own limit is lower, and stays
+    with contextlib.suppress(ValueError, OSError):  # the system's own limit is lower and stays in force
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 def enter_sandbox() -> None:
-    """Confine this process, all its threads included, for the rest of its life; it must have imported all it needs.
+    """Confine this process and all its threads until it ends; it must already have imported everything it needs.
 
     Raises
     ------
     SandboxError
-        Where there is no such sandbox.
+        When this machine has no such sandbox.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     _require(libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
@@ -97,13 +98,13 @@ def enter_sandbox() -> None:
 
 
 def _program(architecture: int, column: int) -> bytes:
-    """The filter, as instructions of eight bytes each; whatever reaches the last one is refused."""
+    """Return the filter as instructions of eight bytes each; a call that reaches the last instruction is refused."""
     steps = [
         (_LOAD, 0, 0, _MACHINE),
         (_JUMP_IF_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _FAIL_WITH | errno.EPERM),
         (_LOAD, 0, 0, _NUMBER),
-        # clone3 hides its flags from a filter; the C library uses clone where clone3 does not exist.
+        # clone3 hides its flags from a filter; the C library falls back to clone if clone3 does not exist.
         (_JUMP_IF_EQUAL, 0, 1, _CLONE3[column]),
         (_RETURN, 0, 0, _FAIL_WITH | errno.ENOSYS),
     ]
@@ -112,7 +113,7 @@ def _program(architecture: int, column: int) -> bytes:
             steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     for call, argument, test, value in (
         (_CLONE, 0, _JUMP_IF_SET, _CLONE_THREAD),  # threads, not processes
-        (_TGKILL, 0, _JUMP_IF_EQUAL, os.getpid()),  # abort() ends this process, and no other
+        (_TGKILL, 0, _JUMP_IF_EQUAL, os.getpid()),  # abort() may end this process only
         (_PRCTL, 0, _JUMP_IF_EQUAL, _NAME_A_THREAD),
         *((_FCNTL, 1, _JUMP_IF_EQUAL, command) for command in (_LOCK, _LOCK_AND_WAIT, _DUPLICATE)),
     ):

@@ -11,12 +11,12 @@ from simquery.errors import PictureError
 __all__ = ["THUMBNAIL_BYTES", "blurred", "read_small", "read_thumbnail", "thumbnail"]
 
 THUMBNAIL_BYTES = 8192
-"""The most bytes that a thumbnail takes."""
+"""Most bytes that a thumbnail may take."""
 
 _SIDES = (192, 160, 128, 96, 64, 32)
 _QUALITY = 75
 _BLUR = 1 / 16
-"""Radius of the blur as a part of the longer side: colours and coarse shapes stay, faces and details go."""
+"""Radius of the blur as a share of the longer side: colours and coarse shapes stay, faces and details disappear."""
 
 
 def thumbnail(picture: Image.Image) -> bytes:
@@ -34,19 +34,19 @@ def thumbnail(picture: Image.Image) -> bytes:
 
 
 def read_thumbnail(path: Path) -> bytes:
-    """Thumbnail of a picture file, which a decoder process decodes.
+    """Return the thumbnail of a picture file, which a decoder process decodes.
 
     Raises
     ------
     PictureError
-        When it cannot be read or decoded.
+        When the file cannot be read or decoded.
     """
     return thumbnail(read_small(path, _SIDES[0]))
 
 
 def read_small(path: Path, side: int) -> Image.Image:
-    """Picture file in RGB, its longer side scaled to ``side`` pixels; raises what `read_thumbnail` does."""
-    from simquery.pictures.decoders import shared_decoders  # noqa: PLC0415  (decoders make thumbnails, too)
+    """Return a picture file in RGB, its longer side scaled to ``side`` pixels; errors as for `read_thumbnail`."""
+    from simquery.pictures.decoders import shared_decoders  # noqa: PLC0415  (decoders import this module)
 
     pixels = np.empty((side, side, 3), np.uint8)
     fields = shared_decoders().decode(path, [pixels])
@@ -58,7 +58,7 @@ def read_small(path: Path, side: int) -> Image.Image:
 
 
 def blurred(content: bytes) -> bytes:
-    """Blur a thumbnail: seeing disturbing pictures again and again harms the people who work with them."""
+    """Blur a thumbnail, because seeing disturbing pictures again and again harms the people who work with them."""
     with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
         radius = max(2.0, max(picture.size) * _BLUR)
         return thumbnail(picture.convert("RGB").filter(ImageFilter.GaussianBlur(radius)))

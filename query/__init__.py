@@ -1,6 +1,6 @@
-"""Queries by example: request builders, the searcher, and what a ranking looks like.
+"""Queries by example: requests, the searcher, and rankings.
 
-`examples/similar.py` shows them at work::
+`examples/similar.py` uses them::
 
     searcher = Searcher(client, "fraud-7", "mobilenetv2", lambda: build_embedder(settings))
     query = Query((searcher.reference("suspect.jpg"),), find_distance("modified"), k=100)

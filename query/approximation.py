@@ -1,4 +1,4 @@
-"""What approximate queries miss: their hits compared with those of exact queries on the same collection."""
+"""Recall of approximate queries: how many hits of exact queries on the same collection they return."""
 
 import dataclasses
 import time
@@ -21,10 +21,10 @@ __all__ = ["Approximation", "RecallReport", "measure_case", "measure_recall", "s
 
 @dataclass(frozen=True)
 class Approximation:
-    """What a number of candidates achieves.
+    """Recall and speed with one number of candidates.
 
-    ``recall`` is the mean and ``least`` the smallest share of the exact hits that the approximate query returns, over
-    all references; the times are medians over them, from request to answer.
+    ``recall`` is the mean and ``least`` the smallest share of the exact hits that an approximate query returns, over
+    all references. The times are medians over all references, from request to answer.
     """
 
     candidates: int
@@ -34,25 +34,25 @@ class Approximation:
     exact_ms: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON shows them."""
+        """Return the figures as a JSON object."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
 class RecallReport:
-    """What approximate queries lose on a case.
+    """Recall and speed of approximate queries on a case.
 
     Attributes
     ----------
     k
         Number of hits that were compared.
     references
-        Number of pictures that served as references.
+        Number of references.
     recall
         By the name of the distance, one `Approximation` for each number of candidates.
     chosen
-        By the name of the distance, the smallest number of candidates that reaches the recall to be stored; None where
-        no number does.
+        By the name of the distance, the smallest number of candidates that reaches the recall to be stored; None if no
+        number does.
     """
 
     k: int
@@ -67,12 +67,12 @@ class RecallReport:
 
     @property
     def measured(self) -> dict[str, dict[str, float]]:
-        """Recall that was measured with these numbers: ``k``, ``mean`` and ``least``, by the name of the distance."""
+        """Recall measured with the stored numbers: ``k``, ``mean`` and ``least``, by the name of the distance."""
         rows = {name: next(row for row in self.recall[name] if row.candidates == n) for name, n in self.stored.items()}
         return {name: {"k": self.k, "mean": row.recall, "least": row.least} for name, row in rows.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON shows it."""
+        """Return the report as a JSON object."""
         rows = {name: [row.as_dict() for row in rows] for name, rows in self.recall.items()}
         return {"k": self.k, "references": self.references, "recall": rows, "stored": self.stored}
 
@@ -88,7 +88,7 @@ def measure_case(
     store: float | None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> RecallReport:
-    """Compare approximate with exact queries on a case; parameters are those of `simquery.Case.recall`."""
+    """Compare approximate with exact queries on a case; parameters as for `simquery.Case.recall`."""
     numbers = sorted({max(k, number) for number in candidates})
     distances = distances or [each for each in DISTANCES.values() if each.graph == searcher.embedding.similarity]
     references = sampled_references(client, searcher, sample)
@@ -109,12 +109,12 @@ def measure_case(
 
 
 def sampled_references(client: Elasticsearch, searcher: Searcher, count: int) -> list[Reference]:
-    """Pictures of the case as references: those with the lowest SHA-256, as good as random and the same each time."""
+    """Return the pictures of the case with the lowest SHA-256 as references: as good as random, but always the same."""
     index = images_index(searcher.case, searcher.model)
     request: dict[str, Any] = {"size": count, "sort": [{"sha256": "asc"}], "source": False}
     found = client.search(index=index, **request)["hits"]["hits"]
     if not found:
-        raise QueryError(f"Case '{searcher.case}' holds no picture to measure with.")
+        raise QueryError(f"Case '{searcher.case}' holds no picture to use as a reference: index some first.")
     return [searcher.reference(document["_id"]) for document in found]
 
 
@@ -132,9 +132,9 @@ def measure_recall(
     Parameters
     ----------
     searcher, references, distance, k
-        What to ask.
+        The queries to compare.
     candidates
-        The numbers to try, each at least k.
+        Numbers of candidates to try, each at least k.
     progress
         Called after each reference.
     """
@@ -160,11 +160,11 @@ def measure_recall(
 
 
 def sufficient(rows: Sequence[Approximation], share: float) -> int | None:
-    """Smallest number of candidates whose recall reaches a share; None where none does."""
+    """Return the smallest number of candidates whose recall reaches a share; None if none does."""
     return min((row.candidates for row in rows if row.recall >= share), default=None)
 
 
 def _shared(exact: Ranking, approximate: Ranking) -> float:
-    # Compare by distance, not by content: it is no loss which of several equally distant pictures comes last.
+    # Compare by distance, not by content: it does not matter which of several equally distant pictures comes last.
     farthest = exact.hits[-1].distance
     return sum(hit.distance <= farthest * (1 + 1e-6) for hit in approximate.hits) / len(exact.hits)

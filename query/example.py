@@ -1,4 +1,4 @@
-"""What the pictures of a case are compared with: references, how they count together, and what is not wanted."""
+"""The vectors that a query compares pictures with: references, how to combine them, and rejected pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from simquery.errors import QueryError
 __all__ = ["MAX_VECTORS", "Combine", "Example"]
 
 MAX_VECTORS = 64
-"""Each vector has a place of its own in the script, whose size Elasticsearch limits."""
+"""Most vectors in one query: each has its own place in the script, and Elasticsearch limits the size of a script."""
 
 PUSH = """
 double push(double d, double rejected) {
@@ -24,15 +24,15 @@ double push(double d, double rejected) {
 
 
 class Combine(StrEnum):
-    """How the distances to several references become one."""
+    """How to combine the distances to several references."""
 
     SUM = "sum"
     """Their sum (thesis, section 4.1.3)."""
     MEAN = "mean"
     MIN = "min"
-    """Like any one of the references."""
+    """The smallest: the picture resembles any one of the references."""
     MAX = "max"
-    """Like all of the references."""
+    """The largest: the picture resembles all of the references."""
     FEATURES = "features"
     """One distance, to the mean of the references' features (thesis, future work)."""
 
@@ -48,7 +48,7 @@ class Example:
     rejected
         float32 (r, dims): pictures that a hit should not look like.
     combine
-        How the references count together.
+        How to combine the references.
     """
 
     groups: tuple[NDArray[np.float32], ...]
@@ -62,7 +62,7 @@ class Example:
         rejected: Sequence[NDArray[np.float32]] = (),
         combine: Combine = Combine.SUM,
     ) -> "Example":
-        """Example of references, each an array (variants, dims); rejected ones are taken with all their variants.
+        """Make an example of references, each an array (variants, dims); rejected ones count with all their variants.
 
         Raises
         ------
@@ -70,18 +70,18 @@ class Example:
             When there is no reference, or there are more vectors than a script can hold.
         """
         if not references:
-            raise QueryError("A query needs a reference.")
+            raise QueryError("A query needs at least one reference.")
         groups = tuple(references)
         if combine is Combine.FEATURES:
             if len({len(group) for group in groups}) > 1:
-                raise QueryError("The features cannot be averaged: the network finds nothing in some of the variants.")
+                raise QueryError("The features cannot be averaged: the network finds none in some of the variants.")
             groups = (np.mean([group.astype(np.float64) for group in groups], axis=0).astype(np.float32),)
         none = np.empty((0, groups[0].shape[1]), np.float32)
         example = cls(groups, np.concatenate([none, *rejected]), combine)
         if len(example.vectors) > MAX_VECTORS:
             raise QueryError(
-                f"{len(example.vectors)} vectors (references and their variants) are too many for one query: at most"
-                f" {MAX_VECTORS} are possible, or any number of references with --combine features."
+                f"{len(example.vectors)} vectors (references and their variants) are too many for one query: use"
+                f" at most {MAX_VECTORS}, or any number of references with --combine features."
             )
         return example
 
@@ -96,14 +96,14 @@ class Example:
         return np.concatenate([*self.groups, self.rejected])
 
     def expression(self, distance: Distance) -> str:
-        """Painless expression for the distance of the document; needs the functions of the distance, and `PUSH`."""
+        """Return the Painless expression for a document's distance; it needs the distance's functions and `PUSH`."""
         calls = iter([distance.call(i) for i in range(len(self.vectors))])
         nearest = [_nested("Math.min", [next(calls) for _ in group]) for group in self.groups]
         combined = _combined(self.combine, nearest)
         return f"push({combined}, {_nested('Math.min', list(calls))})" if len(self.rejected) else combined
 
     def distances(self, distance: Distance, documents: Vectors) -> NDArray[np.float64]:
-        """Compute the same in NumPy: distances of documents (n, dims) as float64 (n,)."""
+        """Compute the same distances in NumPy: from documents (n, dims) to float64 (n,)."""
         nearest = np.stack([distance.between(group, documents).min(axis=0) for group in self.groups])
         combined = _REDUCTIONS[self.combine].reduce(nearest, axis=0)
         if self.combine is Combine.MEAN:

@@ -1,4 +1,4 @@
-"""Filters: which pictures of a case a query looks at, as Elasticsearch queries."""
+"""Filters: Elasticsearch queries that limit a query to some pictures of a case."""
 
 import calendar
 import datetime as dt
@@ -32,41 +32,44 @@ class Place:
         Raises
         ------
         QueryError
-            When it is anything else.
+            When the text has another form, or a number is out of its range.
         """
         try:
             latitude, longitude, radius = (float(part) for part in text.split(","))
         except ValueError:
-            raise QueryError(f"'{text}' is no place: give LAT,LON,KM, for example 52.37,4.9,10.") from None
+            raise QueryError(f"'{text}' is not a place: give LAT,LON,KM, for example 52.37,4.9,10.") from None
         if not (abs(latitude) <= _MAX_LATITUDE and abs(longitude) <= _MAX_LONGITUDE and 0 < radius < float("inf")):
-            raise QueryError(f"'{text}' is no place: latitude within ±90, longitude within ±180, a radius above 0.")
+            raise QueryError(
+                f"'{text}' is not a place: latitude must be within ±90, longitude within ±180, the radius above 0."
+            )
         return cls(latitude, longitude, radius)
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Conditions that must all hold; None and empty ones do not count.
+    """Conditions that must all hold; None and empty conditions are ignored.
 
     Attributes
     ----------
     path
-        Pattern that one of the picture's paths, as shown, must match as a whole: ``*`` stands for any characters, ``/``
-        included, ``?`` for one character, ``[a-z]`` for one of a set. Upper and lower case are the same.
+        Pattern that one of the picture's paths, as shown, must match from start to end: ``*`` stands for any
+        characters, including ``/``, ``?`` for one character, ``[a-z]`` for one of a set. Upper and lower case are the
+        same.
     since, until
-        First and last date (``2019``, ``2019-05``, ``2019-05-31``) on which the picture was taken. A picture that does
-        not say counts with the date of the file's last change.
+        First and last date (``2019``, ``2019-05``, ``2019-05-31``) on which the picture was taken. For a picture
+        without such a date, the date of the file's last change counts.
     camera
-        Part of the make and model, or a pattern for the whole.
+        Part of the make and model, or a pattern for all of it.
     formats
-        Pillow's names: ``JPEG``, ``PNG`` …
+        Formats by Pillow's names: ``JPEG``, ``PNG`` …
     min_size
         Least width and height in pixels.
     labels
-        The picture has at least one of these.
+        Labels, of which the picture must have at least one.
     near
-        The picture was taken there.
+        Place where the picture was taken.
     raw
-        A query in Elasticsearch's own language.
+        Query in Elasticsearch's own language.
     """
 
     path: str | None = None
@@ -80,12 +83,12 @@ class Filters:
     raw: dict[str, Any] | None = None
 
     def clauses(self) -> list[dict[str, Any]]:
-        """Elasticsearch queries, one for each condition.
+        """Return Elasticsearch queries, one for each condition.
 
         Raises
         ------
         QueryError
-            When a pattern or a date is wrong.
+            When a pattern or a date is invalid.
         """
         clauses: list[dict[str, Any]] = []
         if self.path is not None:
@@ -127,12 +130,12 @@ class Filters:
 
 
 def period(text: str) -> tuple[dt.date, dt.date]:
-    """First day of a year, month or day, and the day after its last.
+    """Return the first day of a year, month or day, and the day after its last.
 
     Raises
     ------
     QueryError
-        When it is no date.
+        When the text is not a date.
     """
     found = _DATE.fullmatch(text.strip())
     year, month, day = (int(part) if part else None for part in found.groups()) if found else (0, None, None)
@@ -143,7 +146,7 @@ def period(text: str) -> tuple[dt.date, dt.date]:
         return first, last + dt.timedelta(days=1)
     except (ValueError, OverflowError):
         raise QueryError(
-            f"'{text}' is no date: give a year, month or day, such as 2019, 2019-05, 2019-05-31."
+            f"'{text}' is not a date: give a year, month or day, such as 2019, 2019-05 or 2019-05-31."
         ) from None
 
 
@@ -154,7 +157,7 @@ def _dated(since: str | None, until: str | None) -> dict[str, Any]:
     if until is not None:
         limits["lt"] = period(until)[1].isoformat()
     if "gte" in limits and "lt" in limits and limits["gte"] >= limits["lt"]:
-        raise QueryError(f"No picture is from {since} or later and from {until} or earlier: swap the two dates.")
+        raise QueryError(f"No picture can match: the first date, {since}, is after the last date, {until}. Swap them.")
     taken = {"range": {"taken_at": limits}}
     changed = {
         "bool": {
@@ -166,14 +169,14 @@ def _dated(since: str | None, until: str | None) -> dict[str, Any]:
 
 
 def _pattern(field: str, pattern: str) -> dict[str, Any]:
-    if "[" not in pattern:  # the cheaper query knows * and ? alone
+    if "[" not in pattern:  # the cheaper query knows only * and ?
         value = pattern.replace("\\", "\\\\")
         return {"wildcard": {field: {"value": value, "case_insensitive": True}}}
     return {"regexp": {field: {"value": _regular_expression(pattern), "flags": "NONE", "case_insensitive": True}}}
 
 
 def _regular_expression(pattern: str) -> str:
-    """Lucene's regular expression for a pattern with ``*``, ``?`` and ``[…]``."""
+    """Return Lucene's regular expression for a pattern with ``*``, ``?`` and ``[…]``."""
     parts = []
     rest = pattern
     while rest:
@@ -187,7 +190,7 @@ def _regular_expression(pattern: str) -> str:
             negated, members = inside.startswith("!"), inside.removeprefix("!")
             if not closed or not members:
                 raise QueryError(
-                    f"The pattern '{pattern}' is broken: a '[' has no ']'. To find the character itself, write [[]."
+                    f"The pattern '{pattern}' has a '[' without a ']'. To match the character '[' itself, write [[]."
                 )
             escaped = re.sub(r"[\[\]\\^\"]", r"\\\g<0>", members)
             parts.append(f"[{'^' if negated else ''}{escaped}]")

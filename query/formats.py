@@ -1,4 +1,4 @@
-"""Forms of a ranking: a table for people, and formats for other programs."""
+"""Output formats of a ranking: a table for people, and formats for other programs."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ __all__ = ["FORMATS", "csv_lines", "json_lines", "ranking_table", "trec_line", "
 
 
 def ranking_table(ranking: Ranking) -> "Table":
-    """Rank, distance and first path of each hit; further paths with the same content are counted."""
+    """Make a table with rank, distance and first path of each hit, and the number of further paths."""
     from rich import box  # noqa: PLC0415  (other formats need no table)
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -34,12 +34,12 @@ def ranking_table(ranking: Ranking) -> "Table":
 
 
 def json_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:  # noqa: ARG001
-    """One JSON object for each hit."""
+    """Yield one JSON object for each hit."""
     return (json.dumps(hit.as_dict()) for hit in hits)
 
 
 def csv_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:  # noqa: ARG001
-    """A header, and one row for each path of each hit (RFC 4180).
+    """Yield a header, and one row for each path of each hit (RFC 4180).
 
     Text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
@@ -52,9 +52,9 @@ def csv_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:  # noqa: ARG0
 
 
 def trec_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:
-    """A TREC run: topic, Q0, document, rank, score, tag.
+    """Yield a TREC run: topic, Q0, document, rank, score, tag.
 
-    The topic is the SHA-256 of the reference, several joined by ``+``; the score is the negative distance.
+    The topic is the SHA-256 of the reference, or several joined by ``+``; the score is the negative distance.
     """
     topic = "+".join(reference.sha256 for reference in query.references)
     for hit in hits:
@@ -62,7 +62,7 @@ def trec_lines(query: Query, hits: Iterable[Hit]) -> Iterator[str]:
 
 
 def trec_line(topic: str, document: str, rank: int, distance: float, tag: str) -> str:
-    """Line of a TREC run; the score is the negative distance."""
+    """Return a line of a TREC run; the score is the negative distance."""
     return f"{topic} Q0 {document} {rank} {-distance!r} {tag}"
 
 
@@ -71,7 +71,7 @@ FORMATS: dict[str, Callable[[Query, Iterable[Hit]], Iterator[str]]] = {
     "csv": csv_lines,
     "trec": trec_lines,
 }
-"""Formats that are written line by line, as hits come in."""
+"""The formats that are written line by line, as hits come in."""
 
 
 def _caption(ranking: Ranking) -> str:

@@ -1,7 +1,7 @@
-"""Marks: what analysts say of the hits of a saved query.
+"""Marks: analysts' verdicts on the hits of a saved query.
 
-A mark is a document that is added and never changed. Marking a hit again adds another mark: the latest counts, and the
-earlier ones are kept. The server writes into each mark who made it and when (ADR 27).
+A mark is a document that is added and never changed. Marking a hit again adds another mark; the latest one counts, and
+the earlier ones are kept. The server writes into each mark who made it and when (ADR 27).
 """
 
 import uuid
@@ -29,14 +29,14 @@ _NOT_COPIED = frozenset({"at", "note", "version", "k", "collection_size"})
 
 _LOOKED_UP_AT_ONCE = 200
 _NOT_STAMPED = (
-    "The cluster does not write user and time into marks, so anybody could make them up. An administrator has to"
-    " install simquery's ingest pipeline: run 'simquery index' once with credentials that have the cluster privileges"
+    "The cluster does not write user and time into marks, so anybody could make them up. An administrator must install"
+    " simquery's ingest pipeline: run 'simquery index' once with credentials that have the cluster privileges"
     " manage_ingest_pipelines and manage_index_templates."
 )
 
 
 class Verdict(StrEnum):
-    """What can be said of a hit."""
+    """An analyst's verdict on a hit."""
 
     RELEVANT = "relevant"
     IRRELEVANT = "irrelevant"
@@ -46,10 +46,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Mark:
-    """What was said of a hit, when and by whom.
+    """A verdict on a hit, when it was given and by whom.
 
     The server writes ``at``, its own time (UTC, ISO 8601), and ``by``, the user whose credentials the client used (None
-    on a cluster without security). The client writes ``account``, the user and machine that the command ran as.
+    on a cluster without security). The client writes ``account``, the user and machine that ran the command.
     ``is_reference`` tells that the hit is a reference of the query itself, whose mark counts for nothing.
     """
 
@@ -65,7 +65,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Review:
-    """How far a saved query has been looked at.
+    """The state of the review of a saved query.
 
     ``hits`` is the number of its hits, ``to_review`` that without the references themselves; ``marks`` are all marks,
     in the order in which the server stored them.
@@ -79,26 +79,26 @@ class Review:
 
     @property
     def current(self) -> dict[int, Mark]:
-        """The latest mark of each rank that has one, in the order of the ranks."""
+        """The latest mark of each marked rank, in the order of the ranks."""
         return dict(sorted({mark.rank: mark for mark in self.marks}.items()))
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """How many hits have which mark now; a reference that was found again is no hit."""
+        """Number of hits by their latest verdict; a reference that was found again is no hit."""
         return Counter(mark.mark for mark in self.current.values() if not mark.is_reference)
 
     @property
     def reviewed(self) -> int:
-        """How many hits were found relevant or irrelevant."""
+        """Number of hits marked as relevant or irrelevant."""
         return self.counts[Verdict.RELEVANT] + self.counts[Verdict.IRRELEVANT]
 
     @property
     def precision(self) -> float | None:
-        """Share of relevant hits among those reviewed; None while there are none."""
+        """Share of relevant hits among those reviewed; None if none has been reviewed."""
         return self.counts[Verdict.RELEVANT] / self.reviewed if self.reviewed else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the review as JSON shows it; ``current`` tells the marks that count from those before them."""
+        """Return the review as a JSON object; ``current`` is true for the marks that count."""
         current = self.current
         return {
             "query": self.query,
@@ -126,12 +126,12 @@ def mark_hits(
     ranks
         Ranks of the hits.
     verdict, note
-        What to say of each of them.
+        The verdict on each of them, and the reason for it.
 
     Raises
     ------
     QueryError
-        When no such query is saved, or it has no hit of such a rank; then nothing is marked.
+        When there is no such saved query, or it has no hit of one of the ranks; then nothing is marked.
     ClusterError
         When the cluster refuses a mark, or does not write user and time into marks itself.
     """
@@ -148,7 +148,7 @@ def mark_hits(
         "version": __version__,
     }
     said = {name: value for name, value in said.items() if value is not None}
-    # Kibana joins nothing, so a mark copies the hit: a filter that leaves out a hit leaves out its marks too.
+    # Kibana cannot join documents, so a mark copies the hit: a filter that leaves out a hit leaves out its marks too.
     documents = [
         {name: value for name, value in hit.items() if name not in _NOT_COPIED} | said
         for hit in (hits[rank] for rank in sorted(set(ranks)))
@@ -157,22 +157,22 @@ def mark_hits(
         Cluster(client, PATIENCE_OF_PEOPLE).create(index, ((uuid.uuid4().hex, each) for each in documents))
     except ClusterError as error:
         reason = _NOT_STAMPED if "pipeline with id" in str(error) else error
-        raise ClusterError(f"Query '{query}' could not be marked whole: {reason}") from None
+        raise ClusterError(f"Not all marks on query '{query}' could be stored: {reason}") from None
     client.indices.refresh(index=index)
 
 
 def read_review(client: Elasticsearch, query: str) -> Review:
-    """Read how far a saved query has been looked at.
+    """Read the state of the review of a saved query.
 
     Raises
     ------
     QueryError
-        When no such query is saved.
+        When there is no such saved query.
     """
     asked = _asked(client, query)
     marks: list[Mark] = []
     if client.indices.exists(index=marks_index()):
-        # The server numbers what it stores in the one shard of this index, whatever any clock says.
+        # The server numbers the documents in the one shard of this index, independently of any clock.
         pages = Cluster(client, PATIENCE_OF_PEOPLE).pages(
             marks_index(), {"term": {"query": query}}, "_seq_no", source_includes=[*Mark.__dataclass_fields__]
         )
@@ -181,24 +181,24 @@ def read_review(client: Elasticsearch, query: str) -> Review:
 
 
 def _mark(document: dict[str, Any]) -> Mark:
-    # Clients other than ours write marks as well, with whatever characters they like.
+    # Other clients may also write marks, with any characters.
     texts = {name: document.get(name) for name in ("note", "by", "account")}
     shown = {name: None if text is None else printable(text) for name, text in texts.items()}
     return Mark(**{"is_reference": False} | document | shown | {"mark": Verdict(document["mark"])})
 
 
 def _asked(client: Elasticsearch, query: str) -> dict[str, Any]:
-    """The document that says what was asked."""
+    """Return the document that says what was asked."""
     fields = ["title", "hits", "to_review"]
     found = client.options(ignore_status=404).get(index=results_index(), id=query, source_includes=fields)
     if not found.get("found"):
-        raise QueryError(f"No query '{query}' is saved: 'simquery query IMAGE --save' prints the id of what it saves.")
+        raise QueryError(f"There is no saved query '{query}': 'simquery query IMAGE --save' prints the id of a query.")
     source: dict[str, Any] = found["_source"]
     return source
 
 
 def _hits(client: Elasticsearch, query: str, ranks: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Documents of the hits asked for, by rank."""
+    """Return the documents of the requested hits, by rank."""
     asked = _asked(client, query)
     wanted = sorted(set(ranks))
     found: dict[int, dict[str, Any]] = {}
@@ -208,5 +208,5 @@ def _hits(client: Elasticsearch, query: str, ranks: Iterable[int]) -> dict[int, 
         found |= {rank: each["_source"] for rank, each in zip(some, answer["docs"], strict=True) if each.get("found")}
     for rank in wanted:
         if rank not in found:
-            raise QueryError(f"Query '{query}' has {asked['hits']:,} hits, and none of rank {rank:,}.")
+            raise QueryError(f"Query '{query}' has {asked['hits']:,} hits; there is none of rank {rank:,}.")
     return found

@@ -1,4 +1,4 @@
-"""Queries and rankings: hits in the order of (distance, SHA-256), with everything that it takes to repeat the query."""
+"""Queries and rankings: hits in the order of (distance, SHA-256), with everything needed to repeat the query."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,13 @@ from simquery.query.example import Combine, Example
 from simquery.query.filters import Filters
 from simquery.query.requests import MAX_CANDIDATES
 
-__all__ = ["MAX_HITS", "Hit", "Mode", "Query", "Ranking", "Reference"]
+__all__ = ["MAX_HELD", "MAX_HITS", "Hit", "Mode", "Query", "Ranking", "Reference"]
 
 MAX_HITS = 2**31 - 1
-"""The most documents that a shard of Elasticsearch holds."""
+"""Most documents that a shard of Elasticsearch can hold."""
+
+MAX_HELD = 250_000
+"""Most hits that a ranking holds in memory; longer rankings are streamed (`Searcher.hits`)."""
 
 
 class Mode(StrEnum):
@@ -30,12 +33,12 @@ class Mode(StrEnum):
     EXACT = "exact"
     """Score every picture: complete and repeatable."""
     APPROXIMATE = "approximate"
-    """Score only the candidates that a graph finds near the references, by the exact distance."""
+    """Score, by the exact distance, only the candidates that a graph finds near the references."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A query picture: its path as it is shown, its SHA-256 (hex), and the vectors of its variants.
+    """A reference picture: its path as shown, its SHA-256 (hex), and the vectors of its variants.
 
     ``vectors`` is float32 (variants, dims), the picture itself first; ``augment`` names what was done to the others.
     """
@@ -53,25 +56,25 @@ class Query:
     Attributes
     ----------
     references
-        At least one.
+        The reference pictures, at least one.
     distance
         The distance between vectors.
     k
-        How many hits; None: every picture.
+        Number of hits; None: every picture.
     combine
-        How several references count together.
+        How to combine several references.
     rejected
         Pictures that a hit should not look like: a distance d becomes ``d √(d / r)``, where r is the distance to the
         nearest of them. A picture that is as near to them as to the references keeps its distance.
     filters
-        Which pictures of the case to look at.
+        Which pictures of the case to search.
     within
-        The greatest distance of a hit.
+        Greatest distance of a hit.
     mode
         How to search.
     candidates
-        How many candidates each reference brings into an approximate query; None: the number stored with the case, or
-        else a default.
+        Number of candidates that an approximate query takes from the graph for each reference; None: the number stored
+        with the case, or else a default.
 
     Raises
     ------
@@ -91,17 +94,17 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.k is not None and not 1 <= self.k <= MAX_HITS:
-            raise QueryError(f"{self.k} hits cannot be shown: k goes from 1 to {MAX_HITS:,}.")
+            raise QueryError(f"k must be a number from 1 to {MAX_HITS:,}, not {self.k}.")
         if self.within is not None and not (math.isfinite(self.within) and self.within >= 0):
-            raise QueryError(f"{self.within} is not a distance: 'within' takes a number of at least 0.")
+            raise QueryError(f"{self.within} is not a distance: give a number of at least 0 for 'within'.")
         if self.candidates is not None and not 1 <= self.candidates <= MAX_CANDIDATES:
-            raise QueryError(f"{self.candidates} candidates are not possible: give 1 to {MAX_CANDIDATES:,}.")
+            raise QueryError(f"The number of candidates must be from 1 to {MAX_CANDIDATES:,}, not {self.candidates}.")
         if self.mode is Mode.APPROXIMATE and (self.k is None or self.k > MAX_CANDIDATES):
-            raise QueryError(f"An approximate query gives at most {MAX_CANDIDATES:,} hits: use the exact mode.")
+            raise QueryError(f"An approximate query returns at most {MAX_CANDIDATES:,} hits: use exact mode for more.")
 
     @property
     def example(self) -> Example:
-        """The vectors that the script compares with."""
+        """Return the vectors that the script compares documents with."""
         return Example.of(
             [reference.vectors for reference in self.references],
             [reference.vectors for reference in self.rejected],
@@ -113,8 +116,8 @@ class Query:
 class Hit:
     """A picture of the collection.
 
-    ``rank`` counts from 1, ``paths`` are the places with that content, at most `PATHS_LISTED` of them, and ``facts`` is
-    what the case knows of the picture.
+    ``rank`` counts from 1, ``paths`` are the paths with that content, at most `PATHS_LISTED` of them, and ``facts`` are
+    the facts about the picture that the case has.
     """
 
     rank: int
@@ -125,11 +128,11 @@ class Hit:
 
     @property
     def paths_full(self) -> bool:
-        """Whether the list of paths is as long as lists get: there may be more paths, which the ledger has."""
+        """Whether the list of paths has its greatest length: there may be more paths, and the ledger has them all."""
         return len(self.paths) >= PATHS_LISTED
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the hit as JSON shows it."""
+        """Return the hit as a JSON object."""
         return {
             "rank": self.rank,
             "distance": self.distance,
@@ -142,29 +145,29 @@ class Hit:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The nearest of ``collection_size`` pictures.
+    """The answer to a query: the nearest pictures of a case.
 
     Attributes
     ----------
     case, model, fingerprint
-        What was searched; the fingerprint is the network's.
+        Case and model that were searched, and the fingerprint of the network.
     query
         The query.
     mode
-        How it was answered: `Mode.EXACT` or `Mode.APPROXIMATE`.
+        How the pictures were searched: `Mode.EXACT` or `Mode.APPROXIMATE`.
     candidates
-        How many candidates each reference brought in; None where every picture was scored.
+        Number of candidates for each reference; None if every picture was scored.
     collection_size
-        Pictures of the case.
+        Number of pictures in the case.
     matched
-        How many of them pass the filters and lie within the distance; None in an approximate ranking, which cannot
-        tell.
+        Number of pictures that pass the filters and are within the distance; None in an approximate ranking, for which
+        it is unknown.
     took_ms
         Time that Elasticsearch took, in milliseconds.
     hits
-        In the order of (distance, SHA-256).
+        The hits in the order of (distance, SHA-256).
     warning
-        What to know before relying on it: the recall of a graph that does not serve the distance.
+        Warning that hits may be missing because the graph does not serve the distance, with its recall; otherwise None.
     """
 
     case: str
@@ -196,7 +199,7 @@ class Ranking:
         return self.query.distance.name
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the ranking as JSON shows it."""
+        """Return the ranking as a JSON object."""
         return {
             "case": self.case,
             "model": self.model,

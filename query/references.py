@@ -1,4 +1,4 @@
-"""Reference pictures: named by their path or by the SHA-256 of a picture of the case, and turned into vectors."""
+"""Reference pictures: find them by path, or by the SHA-256 of a picture of the case, and turn them into vectors."""
 
 import re
 import stat
@@ -24,10 +24,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
 
 class ReferenceReader:
-    """Turns names of pictures into references of a case.
+    """Turn names of pictures into references of a case.
 
-    A picture that the case knows by its content gets the vector it was indexed with; any other goes through the
-    network, which is built at most once.
+    If the case holds a picture with the same content, its stored vector is used; otherwise the picture goes through
+    the network, which is built at most once.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class ReferenceReader:
     fingerprint
         Fingerprint of the network that indexed the case.
     build_embedder
-        Called when a picture has to go through the network.
+        Called when a picture must go through the network.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ReferenceReader:
         PictureError
             When the file cannot be read as a picture, or the case holds no such picture.
         SchemaError
-            When the network has other weights now than the case was indexed with.
+            When the weights of the network differ from those that the case was indexed with.
         """
         if isinstance(name, str) and _SHA256.fullmatch(name) and not Path(name).exists():
             return self._known(name.lower(), augment)
@@ -65,7 +65,7 @@ class ReferenceReader:
     def _known(self, content: str, augment: Collection[Augmentation]) -> Reference:
         found = self._stored(content)
         if found is None:
-            raise PictureError(f"The case holds no picture with the SHA-256 {content}, and there is no such file.")
+            raise PictureError(f"The case holds no picture with the SHA-256 {content}, and no file has this name.")
         paths, vector = found
         if not augment:
             return Reference(paths[0], content, vector[np.newaxis])
@@ -75,7 +75,7 @@ class ReferenceReader:
             reference = self._file(path, augment)
             if reference.sha256 == content:
                 return reference
-        raise PictureError(f"No variants can be made: no file with the SHA-256 {content} can be read now.")
+        raise PictureError(f"No variants can be made: no file with the SHA-256 {content} can be read any more.")
 
     def _file(self, path: Path, augment: Collection[Augmentation]) -> Reference:
         shown = display_path(path)
@@ -95,7 +95,7 @@ class ReferenceReader:
         except OSError as error:
             raise PictureError(f"The reference '{shown}' cannot be read: {error.strerror}.") from error
         if not is_usable(vectors[0]):
-            raise PictureError(f"The reference '{shown}' cannot be used: the network finds nothing in it.")
+            raise PictureError(f"The reference '{shown}' cannot be used: the network finds no features in it.")
         return Reference(shown, content, vectors[[is_usable(vector) for vector in vectors]], tuple(map(str, augment)))
 
     def _stored(self, content: str) -> tuple[Sequence[str], NDArray[np.float32]] | None:
@@ -113,14 +113,14 @@ class ReferenceReader:
             if self._embedder.fingerprint != self._fingerprint:
                 raise SchemaError(
                     "The case was indexed with other weights or another precision than model"
-                    f" '{self._embedder.name}' uses now, and their vectors cannot be compared: go back to the weights"
-                    " of then, or set SIMQUERY_PRECISION=mixed if the case was indexed with it."
+                    f" '{self._embedder.name}' uses now, and their vectors cannot be compared: go back to the earlier"
+                    " weights, or set SIMQUERY_PRECISION=mixed if the case was indexed with it."
                 )
         return self._embedder
 
 
 def _decoded(path: Path, state: FileState, size: tuple[int, int]) -> Pixels:
-    """Pixels of a picture that nobody has looked at yet: a process of its own decodes it, as it does with evidence."""
+    """Return the pixels of a picture; a separate process decodes it, because it may be as hostile as evidence."""
     pixels = np.empty((*size, 3), np.uint8)
     outcome = shared_decoders().decode(path, [pixels], state=state)
     if isinstance(outcome, PictureError):
@@ -134,6 +134,6 @@ def _inputs(pixels: Pixels, augment: Collection[Augmentation], *, skip_first: bo
 
 
 def _require_file(path: Path) -> None:
-    # Opening a named pipe would wait for somebody to write into it.
+    # Opening a named pipe would wait for a program to write to it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise PictureError("it is not a regular file")

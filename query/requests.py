@@ -11,10 +11,10 @@ from simquery.query.example import PUSH, Example
 __all__ = ["FACTS", "MAX_CANDIDATES", "approximate_search", "exact_search", "following", "in_point"]
 
 MAX_CANDIDATES = 10_000
-"""The most candidates that Elasticsearch takes from a graph."""
+"""Most candidates that Elasticsearch takes from a graph."""
 
 FACTS = ("size", "format", "width", "height", "taken_at", "modified_at", "camera", "location", "labels", "truncated")
-"""What a hit tells of its picture, as far as the case knows."""
+"""Fields that a hit shows of its picture, if the case has them."""
 
 Clauses = Sequence[Mapping[str, Any]]
 
@@ -22,20 +22,20 @@ Clauses = Sequence[Mapping[str, Any]]
 def exact_search(
     example: Example, distance: Distance, size: int, filters: Clauses = (), within: float | None = None
 ) -> dict[str, Any]:
-    """Request that scores every document and returns the nearest, ordered by (distance, SHA-256).
+    """Build the request that scores every document and returns the nearest, ordered by (distance, SHA-256).
 
-    One pass over the collection, whatever the number of references.
+    It takes one pass over the collection, whatever the number of references.
 
     Parameters
     ----------
     example, distance
         The vectors to compare documents with, and the distance to compare by.
     size
-        How many hits.
+        Number of hits.
     filters
         Elasticsearch queries that must all match.
     within
-        The greatest distance of a hit.
+        Greatest distance of a hit.
     """
     candidates = {"bool": {"filter": list(filters)}} if filters else {"match_all": {}}
     request = _search(example, distance, size, candidates)
@@ -47,14 +47,14 @@ def exact_search(
 def approximate_search(
     example: Example, distance: Distance, size: int, candidates: int, filters: Clauses = ()
 ) -> dict[str, Any]:
-    """Request that scores only what a graph over the vectors finds near a reference, with the exact distance.
+    """Build the request that scores only what a graph over the vectors finds near a reference, with the exact distance.
 
     Parameters
     ----------
     example, distance, size, filters
         As for `exact_search`.
     candidates
-        How many candidates each vector of the references brings in, 1 to `MAX_CANDIDATES`.
+        Number of candidates for each vector of the references, 1 to `MAX_CANDIDATES`.
     """
     graph = [
         {
@@ -72,12 +72,12 @@ def approximate_search(
 
 
 def in_point(request: Mapping[str, Any], point: Mapping[str, str]) -> dict[str, Any]:
-    """The same request at a point in time, which always covers all shards."""
+    """Return the same request at a point in time, which always covers all shards."""
     return {name: value for name, value in request.items() if name != "allow_partial_search_results"} | {"pit": point}
 
 
 def following(request: Mapping[str, Any], last: Sequence[Any]) -> dict[str, Any]:
-    """Request for the hits after one with the sort values ``last``."""
+    """Return the request for the hits that follow the one with the sort values ``last``."""
     return {**request, "search_after": list(last)}
 
 

@@ -1,7 +1,7 @@
-"""Saved queries: a ranking as documents that Kibana shows, with thumbnails of the references and the hits.
+"""Saved queries: rankings stored as documents for Kibana, with thumbnails of the references and the hits.
 
 One document says all that was asked, and has the references with their thumbnails. One more for each hit says what
-Kibana shows or filters by, because Kibana joins nothing.
+Kibana shows or filters by, because Kibana cannot join documents.
 """
 
 import base64
@@ -48,17 +48,17 @@ class Saved:
 def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = None, blur: bool = False) -> Saved:
     """Save a ranking for Kibana, and return its id.
 
-    A hit's thumbnail is the one in the case; where there is none, the picture is read again. Hits are stored in groups,
-    so a long ranking takes no more memory for thumbnails than a short one.
+    A hit's thumbnail is the one in the case; if there is none, the picture is read again. Hits are stored in groups, so
+    a long ranking takes no more memory for thumbnails than a short one.
 
     Parameters
     ----------
     client
         Connection to the cluster; its credentials may create documents in ``simquery-results``.
     ranking
-        What a search returned.
+        Ranking to save.
     note
-        What the user wants to remember about the query.
+        Remark to store with the query.
     blur
         Store blurred thumbnails only.
 
@@ -68,7 +68,7 @@ def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = 
         When the cluster refuses a document; the message names the query that is incomplete.
     """
     index = open_index(client, "results")
-    # Kibana's tables of hits name the fields of marks, and show nothing while there are none.
+    # Kibana's tables of hits also name fields of marks, and would be empty without an index of marks.
     with suppress(AuthorizationException):
         open_index(client, "marks")
     at = datetime.now(UTC)
@@ -101,11 +101,11 @@ def _create(cluster: Cluster, index: str, query: str, documents: Mapping[str, di
     try:
         cluster.create(index, documents.items())
     except ClusterError as error:
-        raise ClusterError(f"Query '{query}' could not be saved whole: {error}") from None
+        raise ClusterError(f"Query '{query}' could not be saved completely: {error}") from None
 
 
 def _shared(query: str, at: datetime, ranking: Ranking, *, note: str | None, blur: bool) -> dict[str, Any]:
-    """Fields that are the same in all documents of a saved query."""
+    """Return the fields that are the same in all documents of a saved query."""
     sought = {reference.sha256 for reference in ranking.references}
     title = _title(ranking)
     fields = {
@@ -129,7 +129,7 @@ def _shared(query: str, at: datetime, ranking: Ranking, *, note: str | None, blu
 
 
 def _asked(ranking: Ranking) -> dict[str, Any]:
-    """Fields of the document of the query: what was asked, beyond what each hit says too."""
+    """Return the fields of the document of the query: what was asked, beyond what each hit says too."""
     query = ranking.query
     fields = {
         "fingerprint": ranking.fingerprint,
@@ -150,7 +150,7 @@ def _augment(ranking: Ranking) -> list[str]:
 
 
 def _document(hit: Hit, known: Mapping[str, Any], jpeg: bytes | None) -> dict[str, Any]:
-    """Fields of one hit, with what the case knows of its picture."""
+    """Return the fields of one hit, with the facts about its picture."""
     fields = {
         "rank": hit.rank,
         "value": hit.distance,
@@ -248,5 +248,5 @@ def _read(places: Iterable[Path]) -> bytes | None:
 
 
 def document_id(query: str, rank: int) -> str:
-    """Id of the document of a saved query's hit."""
+    """Return the id of the document of a saved query's hit."""
     return f"{query}-{rank}"

@@ -1,4 +1,4 @@
-"""Queries by example against one case and model."""
+"""The searcher: queries by example against one case and model."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ from simquery.errors import CaseError, ClusterError, QueryError
 from simquery.mappings import embedding_facts, images_index
 from simquery.pictures.augmentation import Augmentation
 from simquery.query.approximation_warning import foreign_graph_warning
-from simquery.query.ranking import Hit, Mode, Query, Ranking, Reference
+from simquery.query.ranking import MAX_HELD, Hit, Mode, Query, Ranking, Reference
 from simquery.query.references import ReferenceReader
 from simquery.query.requests import FACTS, MAX_CANDIDATES, approximate_search, exact_search, following, in_point
 from simquery.settings import EXACT_UP_TO
@@ -31,8 +31,8 @@ _CANDIDATES = 500
 _CANDIDATES_PER_HIT = 3
 _PAGE = 10_000
 _DEEP_PAGE = 50_000
-"""Size of the pages of a ranking that needs several, because each page scores the whole collection; the limit is the
-index setting max_result_window."""
+"""Number of hits per page of a long ranking. It is large because each page scores the whole collection; the index
+setting max_result_window limits it."""
 
 _Point = Mapping[str, str]
 """A point in time of the index, as a search names it."""
@@ -40,7 +40,7 @@ _Point = Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Search:
-    """A request with the number of hits wanted, and the first page of its answer."""
+    """A request, the number of hits to return, and the first page of the answer."""
 
     mode: Mode
     candidates: int | None
@@ -55,7 +55,7 @@ class _Search:
 
 
 class Searcher:
-    """Ranks the pictures of a case by their distance to reference pictures.
+    """Rank the pictures of a case by their distance to reference pictures.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Searcher:
     build_embedder
         Builds the network; called at most once, for the first reference that is not in the case.
     exact_up_to
-        `Mode.AUTO` scores every picture of a case with at most this many.
+        Number of pictures in a case up to which `Mode.AUTO` scores every picture.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class Searcher:
         PictureError
             When the file cannot be read as a picture, or the case holds no such picture.
         SchemaError
-            When the network has other weights now than the case was indexed with.
+            When the weights of the network differ from those that the case was indexed with.
         """
         return self._references.read(name, augment)
 
@@ -113,12 +113,18 @@ class Searcher:
         CaseError
             When the case holds no picture.
         QueryError
-            When the query is approximate and the case has no graph.
+            When the query is approximate and the case has no graph, or when there are more than `MAX_HELD` hits.
         ClusterError
-            When the server restarts in the middle of a ranking of several pages.
+            When the server restarts during a ranking of several pages.
         """
         with self._moment(query) as point:
             search = self._search(query, point)
+            expected = min(search.limit, search.first["hits"]["total"]["value"])
+            if expected > MAX_HELD:
+                raise QueryError(
+                    f"{expected:,} hits are too many to hold in memory: at most {MAX_HELD:,} are possible. Ask for"
+                    " fewer with -k or --within, or write them while they come in with --output csv, jsonl or trec."
+                )
             hits = tuple(self._hits(query, search))
         return Ranking(
             case=self.case,
@@ -135,7 +141,7 @@ class Searcher:
         )
 
     def hits(self, query: Query) -> Iterator[Hit]:
-        """Answer a query hit by hit, without keeping a long ranking in memory; raises what `rank` does."""
+        """Answer a query hit by hit, without keeping a long ranking in memory; errors as for `rank`."""
         with self._moment(query) as point:
             yield from self._hits(query, self._search(query, point))
 
@@ -153,7 +159,7 @@ class Searcher:
         search = search or self._exact(query, point)
         self._size = search.collection_size
         if not self._size:
-            raise CaseError(f"Case '{self.case}' holds no picture that model '{self.model}' has seen.")
+            raise CaseError(f"Case '{self.case}' holds no picture indexed with model '{self.model}'.")
         warning = self._warning(query, search.mode)
         if warning and query.distance.name not in self._warned:
             self._warned.add(query.distance.name)
@@ -170,7 +176,7 @@ class Searcher:
         graph = self.embedding.similarity
         if query.mode is Mode.APPROXIMATE and graph is None:
             raise QueryError(
-                f"Case '{self.case}' was indexed without a graph, which an approximate query needs: use the exact mode,"
+                f"Case '{self.case}' was indexed without a graph, which an approximate query needs: use exact mode,"
                 " or index again under another case name with SIMQUERY_VECTOR_INDEX=int8_hnsw."
             )
         if query.mode is not Mode.AUTO:
@@ -187,13 +193,13 @@ class Searcher:
         if point:
             request = in_point(request, point)
         first = self._page(request)
-        # Without conditions every picture is a hit, so the search itself counts them.
+        # Without conditions every picture is a hit, so the hits' total is the size of the collection.
         counted = filters or query.within is not None
         size = self._count() if counted else first["hits"]["total"]["value"]
         return _Search(Mode.EXACT, None, size, request, limit, first)
 
     def _approximate(self, query: Query) -> _Search | None:
-        """Search the graph; None where that gives fewer hits than there are."""
+        """Search the graph; return None if that gives fewer hits than there are."""
         limit = query.k or MAX_CANDIDATES
         stored = self.embedding.candidates.get(query.distance.name, _CANDIDATES)
         wanted = query.candidates or max(stored, _CANDIDATES_PER_HIT * limit)
@@ -202,7 +208,7 @@ class Searcher:
         request = approximate_search(query.example, query.distance, limit, candidates, filters)
         first = self._page(request)
         found = len(first["hits"]["hits"])
-        # A filter may cut a graph into parts that cannot be reached, which must not cost a hit.
+        # A filter may cut off parts of a graph, and no hit must be missed because of that.
         if found < limit and found < self._count(filters):
             return None
         return _Search(Mode.APPROXIMATE, candidates, self._count(), request, limit, first)
@@ -215,9 +221,7 @@ class Searcher:
         index = None if "pit" in request else self._index
         answer: Mapping[str, Any] = self._client.search(index=index, **request).body
         if answer["timed_out"] or answer["_shards"]["failed"]:
-            raise ClusterError(
-                "Elasticsearch could not score every picture: no hits are shown, rather than a part of them."
-            )
+            raise ClusterError("Elasticsearch could not score every picture, so no hits are shown: try again.")
         return answer
 
     def _hits(self, query: Query, search: _Search) -> Iterator[Hit]:

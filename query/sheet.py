@@ -1,4 +1,4 @@
-"""A ranking as a contact sheet: one picture with the references and the hits in the order of their rank."""
+"""Contact sheet of a ranking: one picture with the references and the hits in the order of their rank."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["MOST_HITS", "contact_sheet"]
 logger = logging.getLogger(__name__)
 
 MOST_HITS = 2000
-"""The most hits that a contact sheet shows: 190 MB of pixels, and no JPEG may be much higher."""
+"""Most hits that a contact sheet shows: they take 190 MB of pixels, and a JPEG cannot be much higher."""
 
 _THUMBNAIL = 160
 _CAPTION = 20
@@ -29,8 +29,8 @@ _FRAME = (200, 30, 30)
 def contact_sheet(ranking: Ranking) -> Image.Image:
     """Draw a ranking: the references in a red frame first, then rank and distance under each hit.
 
-    Pictures are read from the evidence again; one that is no longer there leaves an empty place that says so. Of a
-    longer ranking the sheet shows the first `MOST_HITS` hits, and says so at its end and in the log.
+    Pictures are read from the evidence again; a picture that can no longer be read leaves an empty place that says so.
+    The sheet shows only the first `MOST_HITS` hits of a longer ranking, and says so at its end and in the log.
     """
     hits = ranking.hits[:MOST_HITS]
     cut = f"The sheet shows the first {len(hits):,} of {len(ranking.hits):,} hits." if hits != ranking.hits else ""

@@ -1,4 +1,4 @@
-"""What all tests share: pictures made on the spot, settings untouched by the user's, no thread left behind."""
+"""Fixtures that all tests share: generated pictures, settings without the user's, no thread left behind."""
 
 import contextlib
 import logging
@@ -38,7 +38,7 @@ def _no_thread_left_behind() -> Iterator[None]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    """What simquery logs, whatever the command line has set up in an earlier test."""
+    """Capture what simquery logs, even if the command line has changed logging in an earlier test."""
     monkeypatch.setattr(logging.getLogger("simquery"), "propagate", True)
     caplog.set_level(logging.INFO, "simquery")
     return caplog

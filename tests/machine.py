@@ -1,4 +1,4 @@
-"""What tests change of the machine itself, and put back: mounts and limits of the kernel. They need root."""
+"""Changes that tests make to the machine and undo: mounts and kernel limits. They need root."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ _LIMITS = Path("/proc/sys/fs/inotify")
 
 
 class Medium:
-    """A small disk of its own, to be mounted at a folder and unmounted again."""
+    """A small disk image that can be mounted at a folder and unmounted again."""
 
     def __init__(self, image: Path, folder: Path) -> None:
         self._image = image
@@ -60,7 +60,7 @@ def memory_mounted(folder: Path, options: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Wait for other test runs on this machine that change, or depend on, the same thing."""
+    """Wait for other test runs on this machine that change or depend on the same setting."""
     with Path(tempfile.gettempdir(), f"simquery-tests-{name}-{os.geteuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -68,7 +68,7 @@ def alone(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def limited(name: str, value: int) -> Iterator[None]:
-    """Another limit of inotify."""
+    """Change a limit of inotify for the block."""
     limit = _LIMITS / name
     if not os.access(limit, os.W_OK):
         pytest.skip(f"cannot change {limit}")

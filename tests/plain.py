@@ -1,4 +1,4 @@
-"""Networks that cost nothing and need no TensorFlow, for tests of everything around a network."""
+"""Trivial networks without TensorFlow, for tests of everything around a network."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A program that holds a port: somebody else's who listens for secrets, or a server that misbehaves."""
+"""A program on the node's port: another user's program that listens for secrets, or a server that misbehaves."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""Agreement of a student's neighbours with its teacher's, on photos that neither was fitted to."""
+"""Agreement between a student's and its teacher's nearest neighbours, on photos that neither was trained on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NEIGHBOURS = 10
 
 
 def cosines(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All pairwise cosines, with -inf on the diagonal: a picture is not its own neighbour."""
+    """Return all pairwise cosines, with -inf on the diagonal: a picture is not its own neighbour."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     similar: NDArray[np.float32] = unit @ unit.T
     np.fill_diagonal(similar, -np.inf)
@@ -22,7 +22,7 @@ def agreement(student: NDArray[np.float32], teacher: NDArray[np.float32]) -> dic
     Parameters
     ----------
     student, teacher
-        (n, any dims), row by row the same pictures.
+        (n, any dims), the same pictures in the same order.
 
     Returns
     -------

@@ -17,7 +17,7 @@ EPSILON = 1e-3
 
 
 class Normalisation(keras.layers.Layer):  # type: ignore[misc]
-    """Batch normalisation by TensorFlow's fused kernel: twice as fast on a CPU in bfloat16 as Keras' own."""
+    """Batch normalisation by TensorFlow's fused kernel, on a CPU in bfloat16 twice as fast as Keras' own."""
 
     def build(self, shape: Any) -> None:
         """Make gain, offset and the running statistics: float32 (channels,), whatever type the layer computes with."""
@@ -56,21 +56,21 @@ def build(axes: int) -> Any:
 
 
 def pooled(maps: Any) -> Any:
-    """Averages of maps over all positions, scaled to length 1: from (n, 7, 7, d) to float32 (n, d)."""
+    """Average maps over all positions, and scale to length 1: from (n, 7, 7, d) to float32 (n, d)."""
     return tf.math.l2_normalize(tf.reduce_mean(tf.cast(maps, tf.float32), (1, 2)), 1)
 
 
 def losses(
     features: Any, projected: Any, target: Any, seen: tuple[Any, Any], sharpness: Any, *, temperature: float
 ) -> tuple[Any, Any, Any]:
-    """Distances between student and teacher, in three ways.
+    """Measure the distance between student and teacher in three ways.
 
     Parameters
     ----------
     features
         The student's features (n, 7, 7, dims).
     projected
-        The same, projected (n, 7, 7, axes).
+        The same features, projected (n, 7, 7, axes).
     target
         The teacher's maps (n, 7, 7, axes).
     seen
@@ -95,7 +95,7 @@ def losses(
     map_error = tf.reduce_mean(tf.square(projected - target)) / tf.reduce_mean(tf.square(target))
 
     embedding = pooled(features)
-    # A picture's similarity to itself says nothing, so both distributions leave it out.
+    # A picture's similarity to itself carries no information, so both distributions leave it out.
     itself = tf.pad(1e4 * tf.eye(tf.shape(target)[0]), [[0, 0], [0, tf.shape(seen[0])[0]]])
     ours, theirs = tf.concat([embedding, seen[0]], 0), tf.concat([wanted, seen[1]], 0)
     teacher = tf.nn.softmax(tf.matmul(wanted, theirs, transpose_b=True) / temperature - itself)
@@ -106,7 +106,7 @@ def losses(
 
 
 def convolutions(student: Any) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Kernel and bias of every convolution of the trunk, with the normalisation folded in."""
+    """Return kernel and bias of every convolution of the trunk, with the normalisation folded in."""
     folded = {}
     for layer in student.layers:
         if isinstance(layer, Normalisation):

@@ -28,20 +28,20 @@ GRID = 7
 AXES = 128
 BATCH = 64
 FITTED_ON = 4096
-"""Number of photos, spread evenly, that set the principal axes."""
+"""Number of photos, spread evenly, that determine the principal axes."""
 
 log = logging.getLogger(__name__)
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load(weights: Path) -> Forward:
-    """MobileNetV2's last map, from uint8 (n, 224, 224, 3) to float32 (n, 7, 7, 1280).
+    """Return MobileNetV2 up to its last map, from uint8 (n, 224, 224, 3) to float32 (n, 7, 7, 1280).
 
-    Runs on OpenVINO where that is installed (several times faster on a CPU), otherwise on TensorFlow.
+    It runs on OpenVINO if that is installed (several times faster on a CPU), otherwise on TensorFlow.
     """
     import keras  # noqa: PLC0415
 
@@ -96,7 +96,7 @@ class Answers:
     ----------
     photos : the photos.
     weights : the teacher's weights.
-    folder : where the maps are stored. A file that exists is complete: each is renamed when it is.
+    folder : where the maps are stored. A file gets its final name only when it is complete.
     seed : seed of the views.
     """
 
@@ -109,7 +109,7 @@ class Answers:
         self._forward: Forward | None = None
 
     def maps(self, view: int) -> NDArray[np.float16]:
-        """Maps of one view of every photo: float16 (n, 7, 7, 128), mapped from disk."""
+        """Return the maps of one view of every photo: float16 (n, 7, 7, 128), memory-mapped from disk."""
         path = self._folder / f"view-{view:03d}.npy"
         if not path.exists():
             mean, axes = self._space()
@@ -125,13 +125,13 @@ class Answers:
         return stored
 
     def _space(self) -> tuple[Floats, Floats]:
-        """Mean (1280,) and principal axes (1280, 128) of the pooled features of training photos."""
+        """Return the mean (1280,) and principal axes (1280, 128) of the pooled features of training photos."""
         path = self._folder / "space.npz"
         if not path.exists():
             training = np.flatnonzero(~self._photos.held_out)
             rows = training[:: max(1, len(training) // FITTED_ON)]
             if len(rows) < AXES:
-                raise ValueError(f"{len(rows)} photos cannot set {AXES} principal axes: add more photos")
+                raise ValueError(f"{len(rows)} photos are too few for {AXES} principal axes: add more photos")
             pooled = np.concatenate([maps.mean(axis=(1, 2)) for _, maps in self._run(rows, 0)])
             mean = pooled.mean(axis=0)
             _, values, axes = np.linalg.svd(pooled - mean, full_matrices=False)

@@ -1,10 +1,10 @@
-"""Train the small network of the package on unlabelled photos, as a student of an ImageNet network.
+"""Train the small network that comes with the package on unlabelled photos, as a student of an ImageNet network.
 
     python -m training.train PHOTOS --teacher mobilenetv2.weights.h5 --out DIR
 
 The student learns without labels, by imitating the teacher's features of a picture ("Distilling the Knowledge in a
 Neural Network", Hinton et al. 2015). Both see the same view of it ("Knowledge distillation: A good teacher is patient
-and consistent", Beyer et al. 2022). The same command resumes a run that was killed, after its last epoch.
+and consistent", Beyer et al. 2022). The same command resumes an interrupted run after its last complete epoch.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Training:
         trained = [*self.student.trainable_variables, self._sharpness]
         if start:
             self._load(start, [*self.student.variables, self._sharpness])
-        # Features of the last views, by both. At first there are none: zeros are equally far from everything.
+        # Features of the last views, by both networks. They start as zeros, which are equally far from everything.
         seen = [keras.Variable(np.zeros((settings.queue, size), np.float32)) for size in (network.DIMS, teacher.AXES)]
         total = settings.epochs * self._steps
         warm_up = min(settings.warm_up, total // 5)
@@ -140,7 +140,7 @@ class Training:
         log.info("epoch %d of %d: %s; %.0f pictures/s, %.0f min left", done, self._settings.epochs, facts, rate, left)
 
     def judge(self) -> dict[str, float]:
-        """Agreement with the teacher on whole photos that were held out."""
+        """Return the agreement with the teacher on whole photos that were held out."""
         rows = np.flatnonzero(self._photos.held_out)
         found = []
         for start in range(0, len(rows), self._settings.batch):
@@ -158,7 +158,7 @@ class Training:
         return np.stack([cut[:, ::-1] if flip else cut for cut, (*_, flip) in zip(cuts, what, strict=True)])
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
-        """Every training photo once, in one of its views, mirrored half of the time."""
+        """Yield every training photo once, in one of its views, mirrored half of the time."""
         rng = np.random.default_rng((self._settings.seed, 1, epoch))
         maps = [self._answers.maps(view) for view in range(self._settings.views)]
         rows = rng.permutation(self._rows)
@@ -173,7 +173,7 @@ class Training:
             target = np.stack([maps[v][r][:, ::-1] if f else maps[v][r] for r, v, f in what])
             return jitter(self._cut(what), np.random.default_rng(seeds[step])), target
 
-        # A thread works one step ahead: neither does cutting wait for the network, nor the network for cutting.
+        # A thread prepares one step ahead, so that cutting and training never wait for each other.
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(make, 0)
             for step in range(1, self._steps + 1):
@@ -255,7 +255,7 @@ def _parameters() -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("photos", type=Path, help="folder of photos; its sub-folders are not labels")
     parser.add_argument("--teacher", type=Path, required=True, help="weights of MobileNetV2 without its top")

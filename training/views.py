@@ -24,7 +24,7 @@ HELD_OUT_ONE_IN = 14
 MIN_AREA = 0.3
 """The smallest share of a photo that a crop keeps."""
 MIXED_FROM = 24
-"""Views from this number on mix two photos: pictures that nobody took keep a student from learning by heart."""
+"""Views from this number on mix two photos, which keeps the student from learning photos by heart."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Photos:
         total = hashlib.sha256()
         for name, (_, digest) in zip(names, decoded, strict=True):
             total.update(name.encode() + b"\0" + digest)
-        # By content, so that adding or renaming other photos does not move a photo to the other side.
+        # The content decides, so that adding or renaming other photos does not change whether a photo is held out.
         held_out = [int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0 for _, digest in decoded]
         return cls(names, [pixels for pixels, _ in decoded], total.hexdigest(), np.array(held_out))
 
 
 def box_of(width: int, height: int, photo: int, view: int, seed: int) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of a view; view 0 is the whole photo, as embedders see it."""
+    """Return (left, top, right, bottom) of a view; view 0 is the whole photo, as embedders see it."""
     if view == 0:
         return 0.0, 0.0, float(width), float(height)
     rng = np.random.default_rng((seed, photo, view))
@@ -90,14 +90,14 @@ def box_of(width: int, height: int, photo: int, view: int, seed: int) -> tuple[f
 
 
 def crop(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
-    """One view of one photo: uint8 (size, size, 3)."""
+    """Cut one view of one photo: uint8 (size, size, 3)."""
     image = Image.fromarray(photos.pixels[photo])
     box = box_of(image.width, image.height, photo, view, seed)
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
 def look(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
-    """A view as teacher and student see it: a crop, or from `MIXED_FROM` on two crops in one.
+    """Return a view as teacher and student see it: one crop, or two mixed crops from view `MIXED_FROM` on.
 
     Half of the mixed views are blended (Zhang et al., "mixup", 2018); in the others, a part of one picture covers the
     other (Yun et al., "CutMix", 2019). The second photo is never one that was held out.
@@ -118,7 +118,7 @@ def look(photos: Photos, photo: int, view: int, size: int, seed: int) -> Pixels:
 
 
 def jitter(batch: Pixels, rng: np.random.Generator) -> Pixels:
-    """Vary brightness, contrast and colour a little, on which the teacher's features hardly depend.
+    """Vary brightness, contrast and colour a little; the teacher's features hardly depend on them.
 
     Parameters
     ----------

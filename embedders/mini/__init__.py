@@ -1,4 +1,4 @@
-"""The small network that is part of the package, trained without labels (see CARD.md)."""
+"""The small network that comes with the package, trained without labels (see CARD.md)."""
 
 from simquery.embedders.backend import load_tensorflow
 from simquery.embedders.embedder import Embedder
@@ -7,7 +7,7 @@ __all__ = ["mini_embedder"]
 
 
 def mini_embedder() -> Embedder:
-    """Embedder of the small network; its weights are checked against the record of their training.
+    """Build the embedder of the small network, after checking its weights against their stored SHA-256.
 
     Raises
     ------
@@ -15,7 +15,7 @@ def mini_embedder() -> Embedder:
         When the weights are damaged.
     """
     load_tensorflow()
-    from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415  (TensorFlow is loaded when it is needed)
+    from simquery.embedders.keras import KerasEmbedder  # noqa: PLC0415  (TensorFlow takes seconds)
     from simquery.embedders.mini import archive  # noqa: PLC0415
 
     return KerasEmbedder("mini", archive.load(), identity="mini")

@@ -1,4 +1,4 @@
-"""The archive of the weights: eight-bit integers and one scale per output channel, checked before use."""
+"""The archive of the weights: 8-bit integers and one scale per output channel, checked before use."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Arrays = dict[str, NDArray[Any]]
 
 PATH = Path(__file__).with_name("weights.npz")
 CHECKSUM_SUFFIX = ".sha256"
-"""Suffix of the file beside the archive that holds its SHA-256, as `sha256sum` writes it."""
+"""Suffix of the file beside the archive that contains its SHA-256 in the format of `sha256sum`."""
 
 _LEVELS = 127
 
 
 def fold(kernel: NDArray[Any], gain: NDArray[Any], shift: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Kernel and bias of one convolution that equals a convolution followed by its normalisation.
+    """Return kernel and bias of the one convolution that equals a convolution followed by its normalisation.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def fold(kernel: NDArray[Any], gain: NDArray[Any], shift: NDArray[Any]) -> tuple
 
 
 def quantise(kernel: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Eight-bit form of a kernel, symmetric per output channel (its last axis), and the channels' scales."""
+    """Return a kernel in 8-bit integers, symmetric per output channel (the last axis), and the channels' scales."""
     largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
     scale = (np.maximum(largest, 1e-12) / _LEVELS).astype(np.float32)
     return np.rint(kernel / scale).astype(np.int8), scale
@@ -72,7 +72,7 @@ def load(path: Path = PATH) -> Any:
     Parameters
     ----------
     path
-        The archive; its checksum lies beside it.
+        The archive; its checksum is in a file beside it.
 
     Returns
     -------
@@ -82,12 +82,12 @@ def load(path: Path = PATH) -> Any:
     Raises
     ------
     WeightsError
-        When its SHA-256 is not the one beside it.
+        When its SHA-256 is not the stored one.
     """
     content = path.read_bytes()
     expected = _checksum_file(path).read_text("utf-8").split()[0]
     if hashlib.sha256(content).hexdigest() != expected:
-        raise WeightsError(f"'{path}' is damaged: its SHA-256 is not the one stored beside it. Install simquery again.")
+        raise WeightsError(f"'{path}' is damaged: its SHA-256 is not the one stored beside it. Reinstall simquery.")
     model = network.build()
     fill(model, content)
     return model

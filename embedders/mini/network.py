@@ -1,7 +1,7 @@
 """The architecture: a small residual network of dense convolutions.
 
-Dense 3 x 3 convolutions at a low resolution keep a CPU's vector units busy, while the depthwise ones of mobile networks
-wait for memory. In the same time per picture, the network can be several times larger.
+Dense 3 x 3 convolutions at a low resolution keep a CPU's vector units busy, whereas the depthwise convolutions of
+mobile networks wait for memory. So in the same time per picture, this network can be several times larger.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ DEPTHS = (2, 2, 2)
 """Channels and residual blocks at 28 x 28, 14 x 14 and 7 x 7 positions."""
 
 Norm = Callable[[Any, str], Any]
-"""Function that follows a convolution: (tensor, name of the convolution) -> tensor."""
+"""Function to apply after a convolution: (tensor, name of the convolution) -> tensor."""
 
 
 def trunk(norm: Norm | None = None) -> Any:
-    """From pictures to the last feature map.
+    """Build the part from pictures to the last feature map.
 
-    Residual blocks after He et al., "Deep Residual Learning for Image Recognition" (2016), whose shortcuts average
-    before they project, after He et al., "Bag of Tricks for Image Classification" (2019).
+    The residual blocks follow He et al., "Deep Residual Learning for Image Recognition" (2016). Their shortcuts average
+    before they project, as in He et al., "Bag of Tricks for Image Classification" (2019).
 
     Parameters
     ----------
     norm
-        What follows each convolution during training; the convolutions then have no bias. Without it they have
-        one, which includes the normalisation (`archive.fold`).
+        Normalisation after each convolution during training; the convolutions then have no bias. Without it, they have
+        a bias, which includes the normalisation (`archive.fold`).
 
     Returns
     -------
@@ -67,7 +67,7 @@ def trunk(norm: Norm | None = None) -> Any:
 
 
 def build() -> Any:
-    """Build the network of the package, with random weights.
+    """Build the network that comes with the package, with random weights.
 
     Returns
     -------

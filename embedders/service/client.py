@@ -1,4 +1,4 @@
-"""Client of the process that holds a network: finds it, starts it, asks it, ends it."""
+"""Client of the process that holds a network: find, start, use and end it."""
 
 import fcntl
 import hashlib
@@ -38,7 +38,7 @@ _PASSED_ON = {"model", "weights_dir", "embedders", "inference", "precision", "ke
 
 @dataclass(frozen=True)
 class Service:
-    """A process that holds a network: model, process id, age in seconds, number of clients answered."""
+    """A process that holds a network: model, process id, age in seconds, number of clients served."""
 
     model: str
     pid: int
@@ -47,7 +47,7 @@ class Service:
 
 
 class ServedEmbedder:
-    """An `Embedder` whose network lives in another process."""
+    """An `Embedder` whose network runs in another process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,7 +60,7 @@ class ServedEmbedder:
         self.fingerprint = str(facts["fingerprint"])
 
     def embed(self, batch: Pixels) -> Features:
-        """Feature vectors of a batch of pictures, in their order.
+        """Return the feature vectors of a batch of pictures, in the same order.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class ServedEmbedder:
 
 
 def warm_embedder(settings: Settings) -> Embedder:
-    """Embedder of the settings, held by another process, which this starts where it does not run yet.
+    """Return the embedder that the settings name, held by another process, which is started if it is not running yet.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def warm_embedder(settings: Settings) -> Embedder:
         try:
             return _served(settings)
         except (OSError, EOFError, ValueError, KeyError) as error:
-            logger.info("no process to hold the network (%s): this one builds it", error)
+            logger.info("No process could hold the network (%s); this process builds it.", error)
     from simquery.embedders.registry import build_embedder  # noqa: PLC0415
 
     return build_embedder(settings)
@@ -104,7 +104,7 @@ def running_services(settings: Settings) -> list[Service]:
             with _connected(path, _SECONDS_TO_SAY_WHO) as stream:
                 facts = _ask(stream, {"do": "facts"})[0]
         except (OSError, EOFError, ValueError):
-            continue  # it has ended, or is busy with pictures
+            continue  # the process has ended, or is busy with pictures
         age = time.time() - float(cast("float", facts["started"]))
         pid, answered = (int(cast("int", facts[name])) for name in ("pid", "answered"))
         found.append(Service(str(facts["name"]), pid, round(age, 1), answered))
@@ -131,7 +131,7 @@ def _served(settings: Settings) -> ServedEmbedder:
     with suppress(OSError, EOFError):
         return ServedEmbedder(path)
     with (folder / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another command may be starting it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another command may be starting the process
         with suppress(OSError, EOFError):
             return ServedEmbedder(path)
         _start(settings, path, folder / f"{name}.log")
@@ -150,7 +150,7 @@ def _start(settings: Settings, path: Path, log: Path) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
-            cwd="/",  # no medium with evidence is kept busy
+            cwd="/",  # the process must not keep evidence from being unmounted
             env={**environment, "SIMQUERY_CONFIG": os.devnull},
             start_new_session=True,
         )
@@ -159,8 +159,8 @@ def _start(settings: Settings, path: Path, log: Path) -> None:
         to.close()
         line = answers.readline()
     if not line:
-        raise EOFError(f"it did not start, see '{log}'")
-    process.returncode = 0  # it lives on, and nobody waits for it
+        raise EOFError(f"the process did not start; see '{log}'")
+    process.returncode = 0  # the process goes on running, and Python must not warn that nobody waits for it
     answer = json.loads(line)
     if "error" in answer:
         raise getattr(errors, answer["error"], EmbedderError)(answer["message"])
@@ -178,19 +178,19 @@ def _sockets(settings: Settings) -> list[Path]:
 
 
 def _folder(settings: Settings) -> Path:
-    """Folder for the sockets of a home. Only the user can enter it, so whoever reaches a socket is the user."""
+    """Return the folder for the sockets of a home. Only the user can enter it, so nobody else can reach a socket."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"simquery-{os.geteuid()}"
     folder = base / hashlib.sha256(os.fsencode(settings.home.absolute())).hexdigest()[:12]
     for each in (base, folder):
         each.mkdir(mode=0o700, exist_ok=True)
         facts = each.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-            raise OSError(f"others than this user can enter '{each}'")
+            raise OSError(f"other users can enter '{each}'")
     return folder
 
 
 def _identity(settings: Settings) -> str:
-    """Name of the process for a network: another model, other weights or another Python get another process."""
+    """Return a name for the process: each combination of model, weights and Python has its own process."""
     files = [settings.embedders.get(settings.model, "")]
     network = NETWORKS.get(settings.model.partition("@")[0].lower())
     if network is not None:

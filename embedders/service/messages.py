@@ -1,4 +1,4 @@
-"""Messages over the socket: one line of JSON, the header, and then as many bytes as it announces.
+"""Messages over the socket: a header, which is one line of JSON, and then as many bytes as the header announces.
 
 Nothing that is received is executed or unpickled.
 """
@@ -37,7 +37,7 @@ def receive(stream: BinaryIO) -> tuple[Header, bytes]:
     EOFError
         When the other side has closed the connection.
     ValueError
-        When what arrives is no message.
+        When the received data is not a message.
     """
     line = stream.readline(_LONGEST_HEADER)
     if not line:
@@ -53,13 +53,13 @@ def receive(stream: BinaryIO) -> tuple[Header, bytes]:
 
 
 def array_of(header: Header, payload: bytes, dtype: type[np.generic]) -> NDArray[np.generic]:
-    """The array that came with a header."""
+    """Return the array that came with a header."""
     shape = header["shape"]
     return np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[call-overload,no-any-return]
 
 
 def remove_socket(path: Path, facts: os.stat_result) -> None:
-    """Remove a socket if it is still the one with these facts: another process may have put its own in the place."""
+    """Remove a socket unless its ``stat`` result has changed: another process may have put its own socket there."""
     with suppress(FileNotFoundError):
         if os.path.samestat(path.stat(), facts):
             path.unlink()

@@ -1,6 +1,6 @@
 """The process that holds a network: ``python -m simquery.embedders.service.server SOCKET``, settings on stdin.
 
-One line of JSON on stdout says that it is ready, or why it is not.
+The process prints one line of JSON on stdout when it is ready or cannot start.
 """
 
 import json
@@ -24,7 +24,7 @@ _SECONDS_FOR_A_CLIENT = 60.0
 
 
 def serve(listener: socket.socket, embedder: Embedder, idle: float) -> None:
-    """Answer one client after the other, until one says stop or none comes for ``idle`` seconds."""
+    """Answer one client after another, until one sends stop or none connects for ``idle`` seconds."""
     listener.settimeout(idle)
     started = time.time()
     answered = 0
@@ -41,12 +41,12 @@ def serve(listener: socket.socket, embedder: Embedder, idle: float) -> None:
                     if _answer(cast("BinaryIO", stream), embedder, facts):
                         return
                 except (OSError, EOFError, ValueError, KeyError):
-                    continue  # this client has gone, or speaks another language; go on with the next
+                    continue  # this client has gone, or sent something else; go on with the next
                 answered += 1
 
 
 def _answer(stream: BinaryIO, embedder: Embedder, facts: Header) -> bool:
-    """Answer the requests of one client; true when it says stop."""
+    """Answer the requests of one client; return true when it sends stop."""
     while True:
         try:
             header, payload = receive(stream)
@@ -60,14 +60,14 @@ def _answer(stream: BinaryIO, embedder: Embedder, facts: Header) -> bool:
         else:
             try:
                 vectors = embedder.embed(array_of(header, payload, np.uint8))  # type: ignore[arg-type]
-            except Exception as error:  # noqa: BLE001  (whatever a network raises, the client is told)
+            except Exception as error:  # noqa: BLE001  (a network may raise anything; the client gets the message)
                 send(stream, {"error": f"{type(error).__name__}: {error}"})
             else:
                 send(stream, {}, vectors.astype("<f4"))
 
 
 def describe(embedder: Embedder) -> Header:
-    """Attributes of an embedder, for the header of an answer."""
+    """Return the attributes of an embedder, for the header of an answer."""
     return {
         "name": embedder.name,
         "dims": embedder.dims,
@@ -77,15 +77,15 @@ def describe(embedder: Embedder) -> Header:
 
 
 def main() -> None:
-    """Build the network, report that it is ready, serve."""
+    """Build the network, report that it is ready, and serve clients."""
     path = Path(sys.argv[1])
     settings = Settings(**json.load(sys.stdin))
-    # Only the line that says ready goes to the parent; what libraries print goes to stderr.
+    # Only the line of JSON goes to the parent; what libraries print goes to stderr.
     parent = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
         embedder = build_embedder(settings)
-        # The first batch takes longer than all others; nobody waits for this one.
+        # The first batch takes longer than all others, so it is done before a client waits for one.
         embedder.embed(np.zeros((1, *embedder.input_size, 3), np.uint8))
     except SimqueryError as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=parent)

@@ -1,4 +1,4 @@
-"""Measures of rankings; one a file. A measure is a value that parses from its name and prints as it."""
+"""Measures of rankings, one per file. A measure is parsed from its name, and prints as its name."""
 
 from collections.abc import Iterable
 
@@ -22,27 +22,27 @@ MEASURES: dict[str, type[Measure]] = {
 
 
 def parse_measure(name: str) -> Measure:
-    """Measure of a name such as ``P@50``, ``IR@0.8`` or ``AUIRC``.
+    """Return the measure with a name such as ``P@50``, ``IR@0.8`` or ``AUIRC``.
 
     Raises
     ------
     SettingsError
-        When there is none of that name, or it does not take that cutoff.
+        When there is no such measure, or it does not take that cutoff.
     """
     symbol, at, cutoff = name.partition("@")
     if symbol not in MEASURES:
         raise SettingsError(
-            f"There is no measure '{name}'. There are: {', '.join(MEASURES)}; for example P@50, IR@0.8."
+            f"There is no measure '{name}'. Choose from: {', '.join(MEASURES)}; for example P@50, IR@0.8."
         )
     return MEASURES[symbol].parse(cutoff if at else None)
 
 
 def parse_measures(names: Iterable[str]) -> tuple[Measure, ...]:
-    """Measures of several names, each once, in their order."""
+    """Return the measures with several names, in their order and without duplicates."""
     return tuple(dict.fromkeys(parse_measure(name) for name in names))
 
 
 DEFAULT_MEASURES = parse_measures(
     ("P@50", "P@100", "IR@0.5", "IR@0.8", "AUIRC", "nAUIRC", "AP", "nDCG", "R@100", "WSS@95")
 )
-"""Those of the thesis, and those by which others can place the figures."""
+"""The measures of the thesis, and common ones for comparison with other work."""

@@ -1,4 +1,4 @@
-"""Average precision; its mean over references is the field's mAP."""
+"""Average precision; its mean over references is known as mAP."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,10 +12,10 @@ __all__ = ["AveragePrecision"]
 
 @dataclass(frozen=True)
 class AveragePrecision(WholeRanking):
-    """``AP``: mean over the relevant pictures of the precision at their ranks, ``Σ (i / rᵢ) / R``; not found: 0."""
+    """``AP``: mean precision at the ranks of the relevant pictures, ``Σ (i / rᵢ) / R``; those not found add 0."""
 
     symbol: ClassVar[str] = "AP"
 
     def of(self, found: Found) -> float:
-        """Value for one ranking, 0 to 1."""
+        """Return the value for one ranking, 0 to 1."""
         return float((np.arange(1, len(found.ranks) + 1) / found.ranks).sum()) / found.relevant

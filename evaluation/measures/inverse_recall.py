@@ -11,9 +11,9 @@ __all__ = ["InverseRecall"]
 
 @dataclass(frozen=True)
 class InverseRecall(Measure):
-    """``IR@q``: share of the pictures that have to be looked at until ⌈q·R⌉ relevant ones are found. Lower is better.
+    """``IR@q``: share of the pictures to look at until ⌈q·R⌉ relevant ones are found. Lower is better.
 
-    ``q`` is kept as an exact fraction: 0.07 · 100 is 7, not the 8 that floating point makes of it.
+    ``q`` is an exact fraction: ⌈0.07 · 100⌉ is 7, whereas floating point would give 8.
     """
 
     q: Fraction
@@ -27,9 +27,9 @@ class InverseRecall(Measure):
 
     @classmethod
     def parse(cls, cutoff: str | None) -> Self:
-        """Read ``q``, in (0, 1]."""
+        """Parse ``q``, in (0, 1]."""
         return cls(share_cutoff(cls.symbol, cutoff, "0.8"))
 
     def of(self, found: Found) -> float:
-        """Value for one ranking, above 0 and up to 1."""
+        """Return the value for one ranking, above 0 and up to 1."""
         return found.rank_of_share(self.q) / found.total

@@ -1,4 +1,4 @@
-"""What a measure is: a name, and a number computed from the ranks of the relevant pictures alone."""
+"""Base class of measures: a measure has a name, and computes a number from the ranks of the relevant pictures alone."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,16 +17,16 @@ __all__ = ["FirstPictures", "Found", "Measure", "WholeRanking", "count_cutoff", 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Where the relevant pictures stand in one ranking; the reference itself is not part of it.
+    """Ranks of the relevant pictures in one ranking, which does not contain the reference itself.
 
     Attributes
     ----------
     ranks : int64, shape (f,)
-        Ranks of the relevant pictures that the ranking holds, ascending, from 1.
+        Ranks of the relevant pictures in the ranking, ascending, from 1.
     relevant : int
-        R, how many relevant pictures there are; at least 1. A ranking of another tool may hold fewer (f < R).
+        R, the number of relevant pictures, at least 1. A ranking by another tool may contain fewer (f < R).
     total : int
-        N, how many pictures were to be ranked.
+        N, the number of pictures to rank.
     """
 
     ranks: NDArray[np.int64]
@@ -38,17 +38,17 @@ class Found:
             raise ValueError(f"{len(self.ranks)} of {self.relevant} relevant among {self.total} pictures")
 
     def all_ranks(self) -> NDArray[np.int64]:
-        """Ranks of all R relevant pictures: those that the ranking does not hold come last of all N."""
+        """Return the ranks of all R relevant pictures; those missing from the ranking come last of all N."""
         missing = self.relevant - len(self.ranks)
         return np.concatenate([self.ranks, np.arange(self.total - missing + 1, self.total + 1)])
 
     def rank_of_share(self, share: Fraction) -> int:
-        """Rank at which ⌈share · R⌉ relevant pictures have been passed, in exact arithmetic."""
+        """Return the rank at which ⌈share · R⌉ relevant pictures have been passed, in exact arithmetic."""
         return int(self.all_ranks()[math.ceil(share * self.relevant) - 1])
 
 
 class Measure(ABC):
-    """How good a ranking is, as a value that prints as its name and parses from it: ``P@50``, ``IR@0.8``, ``AUIRC``."""
+    """A measure of rankings, which is parsed from its name and prints as its name: ``P@50``, ``IR@0.8``, ``AUIRC``."""
 
     symbol: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
@@ -61,20 +61,20 @@ class Measure(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, cutoff: str | None) -> Self:
-        """Make the measure of what stands behind the ``@``; None where there is none.
+        """Make the measure from the text after the ``@``, or from None if there is no ``@``.
 
         Raises
         ------
         SettingsError
-            When it is not what the measure takes.
+            When the measure does not take this cutoff.
         """
 
     @abstractmethod
     def of(self, found: Found) -> float:
-        """Value for one ranking."""
+        """Return the value for one ranking."""
 
     def best(self, relevant: int, total: int) -> float:
-        """Value of the perfect ranking: all ``relevant`` pictures first."""
+        """Return the value of the perfect ranking, which has all ``relevant`` pictures first."""
         return self.of(Found(np.arange(1, relevant + 1), relevant, total))
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class FirstPictures(Measure):
 
     @classmethod
     def parse(cls, cutoff: str | None) -> Self:
-        """Read ``k``."""
+        """Parse ``k``."""
         return cls(count_cutoff(cls.symbol, cutoff))
 
 
@@ -109,37 +109,37 @@ class WholeRanking(Measure):
 
     @classmethod
     def parse(cls, cutoff: str | None) -> Self:
-        """Take no cutoff."""
+        """Make the measure, which takes no cutoff."""
         if cutoff is not None:
-            raise SettingsError(f"'{_written(cls.symbol, cutoff)}' is no measure: {cls.symbol} takes no cutoff.")
+            raise SettingsError(f"'{_written(cls.symbol, cutoff)}' is not a measure: {cls.symbol} takes no cutoff.")
         return cls()
 
 
 def count_cutoff(symbol: str, cutoff: str | None) -> int:
-    """Read ``k``, a count of pictures."""
+    """Parse ``k``, a number of pictures."""
     if cutoff is None or not cutoff.isascii() or not cutoff.isdigit() or int(cutoff) < 1:
         raise SettingsError(
-            f"'{_written(symbol, cutoff)}' is no measure: give a whole number from 1, as in {symbol}@50."
+            f"'{_written(symbol, cutoff)}' is not a measure: give a whole number from 1, as in {symbol}@50."
         )
     return int(cutoff)
 
 
 def share_cutoff(symbol: str, cutoff: str | None, example: str, whole: int = 1) -> Fraction:
-    """Read ``q``, a share above 0 and up to ``whole`` (1, or 100 for percent), exactly: 0.8 is 4/5."""
+    """Parse ``q``, a share above 0 and up to ``whole`` (1, or 100 for percent), exactly: 0.8 is 4/5."""
     try:
         share = Fraction(Decimal(cutoff or "")) / whole
     except (ArithmeticError, ValueError):
         share = Fraction(0)
     if not 0 < share <= 1:
         raise SettingsError(
-            f"'{_written(symbol, cutoff)}' is no measure: give a number above 0 and up to {whole}, as in"
+            f"'{_written(symbol, cutoff)}' is not a measure: give a number above 0 and up to {whole}, as in"
             f" {symbol}@{example}."
         )
     return share
 
 
 def share_of(share: Fraction) -> str:
-    """Decimal text of a share: 4/5 is 0.8."""
+    """Return the decimal text of a share: 0.8 for 4/5."""
     return f"{(Decimal(share.numerator) / Decimal(share.denominator)).normalize():f}"
 
 

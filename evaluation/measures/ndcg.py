@@ -13,7 +13,7 @@ __all__ = ["NDCG"]
 
 @dataclass(frozen=True)
 class NDCG(Measure):
-    """``nDCG``, ``nDCG@k``: each relevant picture counts 1 / log₂(1 + rank); over that of the best ranking."""
+    """``nDCG``, ``nDCG@k``: sum of 1 / log₂(1 + rank) of the relevant pictures, relative to the best ranking."""
 
     k: int | None = None
     symbol: ClassVar[str] = "nDCG"
@@ -25,11 +25,11 @@ class NDCG(Measure):
 
     @classmethod
     def parse(cls, cutoff: str | None) -> Self:
-        """Read ``k``, where there is one."""
+        """Parse ``k``, if it is given."""
         return cls() if cutoff is None else cls(count_cutoff(cls.symbol, cutoff))
 
     def of(self, found: Found) -> float:
-        """Value for one ranking, 0 to 1."""
+        """Return the value for one ranking, 0 to 1."""
         k = self.k or found.total
         ideal = np.arange(1, min(found.relevant, k) + 1)
         return _gain(found.ranks[found.ranks <= k]) / _gain(ideal)

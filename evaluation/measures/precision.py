@@ -14,11 +14,11 @@ __all__ = ["Precision"]
 class Precision(FirstPictures):
     """``P@k``: share of relevant pictures among the first k.
 
-    Divided by k always, as trec_eval does: with k > R even the perfect ranking gets R / k, which `best` says.
+    The divisor is always k, as in trec_eval: if k > R, even the perfect ranking gets R / k (see `best`).
     """
 
     symbol: ClassVar[str] = "P"
 
     def of(self, found: Found) -> float:
-        """Value for one ranking, 0 to 1."""
+        """Return the value for one ranking, 0 to 1."""
         return float(np.searchsorted(found.ranks, self.k, side="right")) / self.k

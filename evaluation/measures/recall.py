@@ -12,10 +12,10 @@ __all__ = ["Recall"]
 
 @dataclass(frozen=True)
 class Recall(FirstPictures):
-    """``R@k``: share of the relevant pictures that are among the first k; with k < R at most k / R."""
+    """``R@k``: share of the relevant pictures that are among the first k; if k < R, at most k / R."""
 
     symbol: ClassVar[str] = "R"
 
     def of(self, found: Found) -> float:
-        """Value for one ranking, 0 to 1."""
+        """Return the value for one ranking, 0 to 1."""
         return float(np.searchsorted(found.ranks, self.k, side="right")) / found.relevant

@@ -11,9 +11,9 @@ __all__ = ["WorkSaved"]
 
 @dataclass(frozen=True)
 class WorkSaved(Measure):
-    """``WSS@95``: share of looking that the ranking saves at 95 % recall, against looking in any order.
+    """``WSS@95``: share of looking that the ranking saves at 95 % recall, compared with a random order.
 
-    ``WSS@p = p/100 − IR@(p/100)``: 0 by chance, negative for a ranking that is worse than chance.
+    ``WSS@p = p/100 − IR@(p/100)``: 0 for a random order, negative for a ranking that is worse.
     """
 
     share: Fraction
@@ -26,9 +26,9 @@ class WorkSaved(Measure):
 
     @classmethod
     def parse(cls, cutoff: str | None) -> Self:
-        """Read the percentage, in (0, 100]."""
+        """Parse the percentage, in (0, 100]."""
         return cls(share_cutoff(cls.symbol, cutoff, "95", whole=100))
 
     def of(self, found: Found) -> float:
-        """Value for one ranking, below ``share``."""
+        """Return the value for one ranking, below ``share``."""
         return float(self.share) - found.rank_of_share(self.share) / found.total

@@ -47,7 +47,7 @@ _HOMES = {
     "load_settings": "settings",
     "open_case": "case",
 }
-"""The module of each public name. It is imported on first use, so that a command loads only what it needs."""
+"""The module that defines each public name. It is imported on first use, so that a command loads only what it needs."""
 
 
 def __getattr__(name: str) -> Any:

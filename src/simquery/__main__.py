@@ -1,6 +1,6 @@
 """The ``simquery`` command, also as ``python -m simquery``.
 
-It imports the rest inside, so that Ctrl-C during the import ends as cleanly as later.
+The rest is imported inside `main`, so that Ctrl-C during the import ends as cleanly as later.
 """
 
 import gc
@@ -13,7 +13,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # Imports make many objects and no garbage: looking for it takes a tenth of the time until a command begins.
+    # Imports make many objects and no garbage: the collector would take a tenth of the time until a command begins.
     gc.disable()
     try:
         from simquery.cli.main import main as run  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""A case: one investigation, and everything that can be done with it.
+"""A case: one investigation, and everything that you can do with it.
 
-The command line is built on this module; what it can do, a program can do here.
+The command line is built on this module, so a program can do whatever the command line can.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
 __all__ = ["Case", "IndexProgress", "open_case"]
 
 IndexProgress = Callable[["Counts", int | None], None]
-"""Called with the counts so far, and with the number of all files once it is known."""
+"""Called with the counts so far and the total number of files, or None until that number is known."""
 
 
 def open_case(
     name: str | None = None, *, model: str | None = None, settings: Settings | None = None, **options: Any
 ) -> "Case":
-    """Open a case in the cluster of the settings, or in the local node if they name none.
+    """Open a case in the cluster that the settings name, or in the local node if they name none.
 
-    A case comes into being when something is indexed into it. Close it after use; it is a context manager.
+    A case comes into being when you index something into it. Close it after use; it is a context manager.
 
     Parameters
     ----------
     name
-        The case; None: that of the settings.
+        Name of the case; by default the one in the settings.
     model
-        The network, or for indexing several, separated by commas; None: that of the settings.
+        Name of the network; for indexing, also several names separated by commas. By default the one in the settings.
     settings
-        Settings to use; None: read them as the command line does.
+        Settings to use; by default they are read as the command line reads them.
     **options
         Further settings by name, such as ``url`` or ``precision``.
 
@@ -128,7 +128,7 @@ class Case:
         Returns
         -------
         Counts
-            How many paths came to which end.
+            How many paths were indexed, skipped and so on.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class Case:
         EmbedderError
             When the network cannot be built.
         ClusterError
-            When the cluster refuses something, or is away for too long.
+            When the cluster refuses a request, or is unreachable for too long.
         """
         from simquery.indexer import counted, scan_folders
 
@@ -164,15 +164,15 @@ class Case:
     ) -> "LiveIndexing":
         """Index some folders, and then every picture that appears in them.
 
-        Iterate over the result to do so: each item is the `Counts` so far. Its method ``stop``, which another thread
-        or a signal handler may call, ends the iteration.
+        Nothing happens until you iterate over the result; each item is the `Counts` so far. Its method ``stop`` ends
+        the iteration; another thread or a signal handler may call it.
 
         Parameters
         ----------
         *folders
             Evidence folders.
         poll_seconds
-            Seconds between two looks at the folders, for network shares that send no events; None: wait for events.
+            Look for changes every so many seconds, for network shares that send no events. None: wait for events.
         progress
             Called while the folders are indexed for the first time.
         **options
@@ -199,7 +199,7 @@ class Case:
     def verify(
         self, *folders: PictureName, rehash: bool = False, progress: Callable[[int], None] = lambda _: None
     ) -> "Report":
-        """Check that the files in some folders, the ledger and the documents agree; changes nothing.
+        """Check that the files in some folders, the ledger and the documents agree, without changing anything.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ class Case:
         Returns
         -------
         Ranking
-            The hits in order, and everything needed to repeat the query; iterate over it for the hits.
+            The hits in order, and everything needed to repeat the query. Iterating over it gives the hits.
 
         Raises
         ------
@@ -252,16 +252,16 @@ class Case:
 
     @translated_errors()
     def prepare(self, *references: PictureName, **options: Unpack[QueryOptions]) -> "Query":
-        """Make a query, its references embedded, without answering it; parameters and errors are those of `query`."""
+        """Embed the references and build the query, without running it; parameters and errors as for `query`."""
         return self._prepared(references, options)[1]
 
     @translated_errors()
     def rank(self, query: "Query") -> "Ranking":
-        """Answer a query of `prepare`; errors are those of `query`."""
+        """Run a query that `prepare` returned; errors as for `query`."""
         return self._searcher().rank(query)
 
     def hits(self, query: "Query") -> "Iterator[Hit]":
-        """Answer a query of `prepare` hit by hit, without holding a long ranking in memory."""
+        """Run a query that `prepare` returned, hit by hit, without holding a long ranking in memory."""
         with translated_errors():
             yield from self._searcher().hits(query)
 
@@ -272,9 +272,9 @@ class Case:
         Parameters
         ----------
         ranking
-            What `query` returned.
+            Ranking that `query` returned.
         note
-            What to remember about the query.
+            Remark to store with the query.
         blur
             Store blurred thumbnails only.
 
@@ -289,7 +289,7 @@ class Case:
 
     @translated_errors()
     def mark(self, query: str, ranks: Collection[int], verdict: str, *, note: str | None = None) -> "Review":
-        """Record what an analyst decided about hits of a saved query; marks are added and never changed.
+        """Record an analyst's verdict on hits of a saved query; marks are added and never changed.
 
         Parameters
         ----------
@@ -300,12 +300,12 @@ class Case:
         verdict
             ``relevant``, ``irrelevant`` or ``review`` (`simquery.query.marks.Verdict`).
         note
-            Why.
+            Reason for the verdict.
 
         Raises
         ------
         QueryError
-            When there is no such query, hit or verdict; then nothing is marked.
+            When the query, a hit or the verdict does not exist; then nothing is marked.
         ClusterError
             When the cluster refuses a mark.
         """
@@ -343,22 +343,22 @@ class Case:
         Parameters
         ----------
         distances
-            Names of distances; none: those that the graph of the case serves.
+            Names of distances; by default those that the graph of the case serves.
         k
-            Number of hits that are compared.
+            Number of hits to compare.
         candidates
-            Numbers of candidates to try; those below k are raised to k.
+            Numbers of candidates to try; numbers below k are raised to k.
         sample
-            Number of pictures of the case that serve as references, the same ones each time.
+            Number of pictures of the case to use as references; the choice is the same each time.
         store
-            Store with the case the smallest number of candidates that reaches this recall; queries then use it.
+            Recall to reach: the smallest number of candidates that does is stored with the case, and queries use it.
         progress
-            Called with the number of queries done and of all.
+            Called with the number of queries done and the total.
 
         Raises
         ------
         CaseError, QueryError
-            When there is nothing to measure with.
+            When the case or the options leave nothing to measure.
         """
         from simquery.distances import find_distance
         from simquery.query.approximation import measure_case
@@ -395,7 +395,7 @@ class Case:
         )
 
     def _prepared(self, references: Sequence[PictureName], options: QueryOptions) -> "tuple[Searcher, Query]":
-        """Make a query, and the searcher that embedded its references; what can be refused is refused before that."""
+        """Build a query and the searcher that embeds its references; invalid options are refused before embedding."""
         from simquery.distances import find_distance
         from simquery.query import MAX_VECTORS, Combine, Filters, Mode, Query
 
@@ -403,13 +403,11 @@ class Case:
         rejected = options.get("rejected", ())
         combine = choice(Combine, options.get("combine", Combine.SUM), "way to combine references")
         if len(references) + len(rejected) > MAX_VECTORS and combine is not Combine.FEATURES:
-            raise QueryError(
-                f"{len(references)} references are too many for one query: at most {MAX_VECTORS} are possible."
-            )
+            raise QueryError(f"{len(references)} references are too many for one query: use at most {MAX_VECTORS}.")
         within = options.get("within")
         distance = find_distance(options.get("distance", "cosine"))
         filters = Filters(**{name: options[name] for name in FILTERS if name in options})  # type: ignore[literal-required]
-        filters.clauses()  # report what is wrong with them before anything is embedded
+        filters.clauses()  # report invalid filters before anything is embedded
         variants = augmentations(options.get("augment", ()))
         mode = choice(Mode, options.get("mode", Mode.AUTO), "mode")
         searcher = self._searcher()

@@ -1,4 +1,4 @@
-"""The keyword arguments of a case's methods, and what is made of them."""
+"""The keyword arguments of a case's methods, and the objects made from them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ PictureName = str | Path
 
 
 class IndexOptions(TypedDict, total=False):
-    """Which files of the evidence folders are indexed, and what is stored of them.
+    """Which files of the evidence folders are indexed, and what is stored about them.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class IndexOptions(TypedDict, total=False):
     min_side
         Skip pictures whose width or height is less than this many pixels.
     label_folders
-        Label each picture with the name of the folder that it lies in.
+        Label each picture with the name of its folder.
     thumbnails
         Store a small JPEG with each picture.
     record_missing
-        Record missing files as gone, even if their disk may just not be mounted.
+        Record missing files as gone, even if it looks as if their disk is not mounted.
     large_minutes
-        Time limit for hashing all files larger than 1 GiB together; default 10. They come last.
+        Minutes that hashing all files larger than 1 GiB may take together, by default 10. They come last.
     """
 
     include: Sequence[str]
@@ -66,11 +66,11 @@ class QueryOptions(TypedDict, total=False):
     Attributes
     ----------
     distance
-        Name of a distance (`simquery.distances.DISTANCES`); default ``cosine``.
+        Name of a distance (`simquery.distances.DISTANCES`); by default ``cosine``.
     k
-        Number of hits, default 50; None: all. If only ``within`` is given, all hits within that distance.
+        Number of hits, by default 50; None: all. With ``within`` and without ``k``: all hits within that distance.
     combine
-        How several references count together (`simquery.query.Combine`); default ``sum``.
+        How to combine several references (`simquery.query.Combine`); by default ``sum``.
     rejected
         Pictures that hits should not look like.
     augment
@@ -80,7 +80,7 @@ class QueryOptions(TypedDict, total=False):
     mode
         ``exact``, ``approximate`` or ``auto`` (the default: exact up to the setting ``exact_up_to``).
     candidates
-        Number of candidates that each reference brings into an approximate query.
+        Number of candidates that an approximate query takes from the graph for each reference.
     path, since, until, camera, formats, min_size, labels, near, raw
         Filters; see `simquery.query.Filters`.
     """
@@ -105,11 +105,11 @@ class QueryOptions(TypedDict, total=False):
 
 
 FILTERS = ("path", "since", "until", "camera", "formats", "min_size", "labels", "near", "raw")
-"""Those options of a query that are filters, as `simquery.query.Filters` names them."""
+"""The options of a query that are filters, as `simquery.query.Filters` names them."""
 
 
 def selection(folders: Sequence[PictureName], options: IndexOptions) -> "Selection":
-    """Check the folders, and say which of their files are indexed."""
+    """Check the folders, and return which of their files to index."""
     from simquery.indexer import Selection, check_folders
 
     require_known(options, IndexOptions)
@@ -123,7 +123,7 @@ def selection(folders: Sequence[PictureName], options: IndexOptions) -> "Selecti
 
 
 def details(options: IndexOptions) -> "Details":
-    """Say what is stored besides the embeddings."""
+    """Return what to store besides the embeddings."""
     from simquery.indexer import Details
 
     return Details(
@@ -142,6 +142,6 @@ def augmentations(names: Collection[str]) -> "list[Augmentation]":
 
 
 def require_known(options: Mapping[str, Any], kind: type) -> None:
-    """Refuse an option that is misspelt, as Python refuses a keyword argument."""
+    """Refuse an unknown option, as Python refuses an unknown keyword argument."""
     for name in options.keys() - kind.__annotations__.keys():
-        raise TypeError(f"There is no option '{name}'. There are: {', '.join(kind.__annotations__)}.")
+        raise TypeError(f"There is no option '{name}'. Choose from: {', '.join(kind.__annotations__)}.")

@@ -1,4 +1,4 @@
-"""Names that users give for one of several possibilities."""
+"""Options that take one of several names."""
 
 from enum import StrEnum
 from typing import TypeVar
@@ -11,23 +11,23 @@ Kind = TypeVar("Kind", bound=StrEnum)
 
 
 def choice(kind: type[Kind], name: str, what: str) -> Kind:
-    """Return the member of an enumeration that has a name.
+    """Return the member of an enumeration with a given name.
 
     Parameters
     ----------
     kind
         The enumeration.
     name
-        What the user wrote.
+        The name that the user gave.
     what
-        What the members are called, for the message.
+        What to call the members in the message, such as "distance".
 
     Raises
     ------
     QueryError
-        When there is no such member; the message lists them all.
+        When there is no such member; the message lists all members.
     """
     try:
         return kind(name)
     except ValueError:
-        raise QueryError(f"There is no {what} '{name}'. There are: {', '.join(kind)}.") from None
+        raise QueryError(f"There is no {what} '{name}'. Choose from: {', '.join(kind)}.") from None

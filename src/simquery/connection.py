@@ -1,4 +1,4 @@
-"""The cluster that commands and cases work with: the one in the settings, or else the local node."""
+"""Connection to the cluster in the settings, or else to the local node."""
 
 from elasticsearch import Elasticsearch
 

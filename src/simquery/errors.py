@@ -1,8 +1,8 @@
-"""Every error that simquery raises on purpose, and the exit code that each one ends the command with.
+"""Every error that simquery raises on purpose, and the exit code of the command for each.
 
 * SimqueryError (1)
-   + SettingsError (2): a setting that cannot be used
-   + InputError (3): the evidence folder, a reference picture or what is asked of them
+   + SettingsError (2): an invalid setting
+   + InputError (3): an unusable evidence folder, reference picture, data set or query
       - FolderError
       - MissingEvidenceError
       - PictureError
@@ -28,9 +28,9 @@
    + UnforeseenError (1): an error that nobody foresaw, with what was being done
       - OutOfMemoryError
 
-Usage errors of the command line end with 2 as well, and Ctrl-C with 130. Each message is one or two clear sentences:
-what went wrong, with which file or address, and what to do about it. The command line prints it and ends with
-``exit_code``; nothing else there knows about single errors.
+Usage errors of the command line also end with 2, and Ctrl-C with 130. Each message is one or two clear sentences:
+what went wrong, with which file or address, and what to do about it. The command line prints the message and ends
+with ``exit_code``; it treats all errors alike.
 """
 
 from typing import ClassVar
@@ -67,25 +67,25 @@ __all__ = [
 
 
 class SimqueryError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base class of all errors raised on purpose."""
 
     exit_code: ClassVar[int] = 1
 
 
 class SettingsError(SimqueryError):
-    """A setting that cannot be used: a bad value, an unreadable ``simquery.toml``."""
+    """A setting has an invalid value, or the configuration file cannot be read."""
 
     exit_code = 2
 
 
 class InputError(SimqueryError):
-    """Something about the pictures that the user named."""
+    """Base class of errors about the folders, pictures, data sets and queries that the user gives."""
 
     exit_code = 3
 
 
 class FolderError(InputError):
-    """An evidence folder that is missing, not a folder, or cannot be read."""
+    """An evidence folder is missing, is not a folder, or cannot be read."""
 
 
 class MissingEvidenceError(InputError):
@@ -93,98 +93,98 @@ class MissingEvidenceError(InputError):
 
 
 class PictureError(InputError):
-    """A picture that cannot be read or decoded; the message is the reason."""
+    """A picture cannot be read or decoded; the message gives the reason."""
 
 
 class DatasetError(InputError):
-    """A data set of classes, or a run, that no measure can be computed from."""
+    """No measure can be computed from a data set of classes, or from a run."""
 
 
 class QueryError(InputError):
-    """A query that makes no sense: a wrong date, a broken pattern, a distance that nobody registered."""
+    """A query is invalid: for example a wrong date, a malformed pattern or an unknown distance."""
 
 
 class EmbedderError(SimqueryError):
-    """Something about a network."""
+    """Base class of errors about networks."""
 
     exit_code = 4
 
 
 class UnknownModelError(EmbedderError):
-    """A model name that nobody registered."""
+    """There is no model of this name."""
 
 
 class WeightsError(EmbedderError):
-    """Weights that are missing, or that do not fit the network."""
+    """Weights are missing, or do not fit the network."""
 
 
 class ClusterError(SimqueryError):
-    """Something about the Elasticsearch cluster."""
+    """Base class of errors about the Elasticsearch cluster."""
 
     exit_code = 5
 
 
 class ClusterUnreachableError(ClusterError):
-    """Nobody answers at the address of the cluster."""
+    """Nothing answers at the address of the cluster."""
 
 
 class AuthenticationError(ClusterError):
-    """The cluster refuses the credentials, or they lack a right."""
+    """The cluster refuses the credentials, or they do not give a right that is needed."""
 
 
 class NotElasticsearchError(ClusterError):
-    """Something answers at the address, but it is no Elasticsearch of a supported version."""
+    """Something answers at the address, but it is not Elasticsearch of a supported version."""
 
 
 class SchemaError(ClusterError):
-    """An index whose mapping was made by another version of the schema."""
+    """An index was made with another version of the schema."""
 
 
 class CaseError(ClusterError):
-    """A case that holds nothing (yet) for what was asked."""
+    """The case does not exist, or holds nothing yet for this request."""
 
 
 class KibanaError(SimqueryError):
-    """Kibana cannot be reached, or refuses what it is asked to take over."""
+    """Kibana cannot be reached, or refuses a request."""
 
     exit_code = 5
 
 
 class NodeError(SimqueryError):
-    """Something about the local node."""
+    """Base class of errors about the local node."""
 
     exit_code = 6
 
 
 class JavaError(NodeError):
-    """No JDK that can run Elasticsearch."""
+    """No JDK on this machine can run Elasticsearch."""
 
 
 class DownloadError(NodeError):
-    """Elasticsearch could not be fetched, or what was fetched fails its checksum."""
+    """Elasticsearch could not be downloaded, or the download does not match its checksum."""
 
 
 class DiskSpaceError(NodeError):
-    """Not enough room for the server or its data."""
+    """There is not enough disk space for the server or its data."""
 
 
 class PortError(NodeError):
-    """The port that the settings ask for is taken by another program."""
+    """Another program uses the port that the settings name."""
 
 
 class DataVersionError(NodeError):
-    """The node's data was written by a version of Elasticsearch that this one cannot read."""
+    """The node's data was written by a version of Elasticsearch whose data this version cannot read."""
 
 
 class VerificationError(SimqueryError):
-    """What is on disk, in the ledger and in the images indices does not agree."""
+    """The files on disk, the ledger and the images indices do not agree."""
 
     exit_code = 7
 
 
 class UnforeseenError(SimqueryError):
-    """An error that nobody foresaw; the message says what was being done, and with which file."""
+    """An unexpected error; the message says what was being done, and with which file."""
 
 
 class OutOfMemoryError(UnforeseenError):
-    """The machine has too little memory for what was being done."""
+    """The machine does not have enough memory for what was being done."""

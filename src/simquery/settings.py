@@ -24,7 +24,7 @@ DEFAULT_MODEL = "inceptionresnetv2"
 """The network that the thesis recommends (de Bie 2020, chapter 6)."""
 
 EXACT_UP_TO = 250_000
-"""Pictures up to which a query without a mode scores all of them: a fifth of a second on two cores."""
+"""Number of pictures up to which a query without a mode scores every picture: a fifth of a second on two cores."""
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -32,7 +32,7 @@ CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$
 
 
 def _default_home() -> Path:
-    # Elasticsearch refuses to run as root and then runs as an unprivileged user, who cannot enter root's home.
+    # Elasticsearch refuses to run as root, so root runs it as an unprivileged user, who cannot enter root's home.
     if os.geteuid() == 0:
         return Path("/var/lib/simquery")
     return platformdirs.user_data_path("simquery")
@@ -45,7 +45,7 @@ def _default_cache() -> Path:
 
 
 class Settings(BaseSettings):
-    """What a user can set, each with ``SIMQUERY_<NAME>`` or in the configuration file (see `load_settings`).
+    """Everything that a user can set, by ``SIMQUERY_<NAME>`` or in the configuration file (see `load_settings`).
 
     Secrets are `pydantic.SecretStr`: they print as asterisks.
     """
@@ -74,25 +74,25 @@ class Settings(BaseSettings):
     case: CaseName = Field("default", description="the investigation that pictures belong to")
     model: str = Field(DEFAULT_MODEL, description="network that embeds pictures")
     similarity: Literal["cosine", "l2_norm"] = Field(
-        "cosine", description="what a new case's graph compares by: cosine (and modified), or l2_norm (and manhattan)"
+        "cosine", description="distance of a new case's graph: cosine (also for modified), l2_norm (also for manhattan)"
     )
     vector_index: Literal["none", "flat", "hnsw", "int8_hnsw", "bbq_hnsw"] = Field(
-        "int8_hnsw", description="what a new case finds candidates with for approximate queries"
+        "int8_hnsw", description="index that finds the candidates of approximate queries in a new case"
     )
     exact_up_to: int = Field(EXACT_UP_TO, ge=0, description="pictures up to which a query without --mode is exact")
     keep_warm: float = Field(
-        600.0, ge=0, le=86_400, description="seconds that a network built for a query waits for the next; 0: none does"
+        600.0, ge=0, le=86_400, description="seconds that a network stays in memory for the next query; 0: not at all"
     )
     inference: Literal["auto", "tensorflow", "openvino"] = Field(
         "auto",
-        description="what computes embeddings; auto: OpenVINO where it is installed and there is no GPU",
+        description="program that computes embeddings; auto: OpenVINO where it is installed and there is no GPU",
     )
     precision: Literal["float32", "mixed"] = Field(
-        "float32", description="of the networks' arithmetic; mixed: float16 where Keras can, for GPUs"
+        "float32", description="precision of the networks' arithmetic; mixed: float16 where Keras can, for GPUs"
     )
-    weights_dir: Path | None = Field(None, description="folder with weights files, looked at first")
+    weights_dir: Path | None = Field(None, description="folder that is searched for weights files first")
     embedders: dict[str, str] = Field(
-        default_factory=dict, description="own networks: name = 'file.keras' or 'module:attribute'"
+        default_factory=dict, description="networks of your own: name = 'file.keras' or 'module:attribute'"
     )
 
     @model_validator(mode="after")
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
 
 
 def configuration_file() -> Path:
-    """Return the configuration file in use when no option names one; it need not exist."""
+    """Return the configuration file to use when no option names one; it need not exist."""
     named = os.environ.get("SIMQUERY_CONFIG")
     if named is not None:
         return Path(named)
@@ -126,13 +126,13 @@ def load_settings(config: Path | None = None, **options: Any) -> Settings:
     config
         Configuration file to read instead of `configuration_file`.
     **options
-        Values of command-line options, by the name of the setting; those that are None do not count.
+        Values of command-line options, by the name of the setting; values of None are ignored.
 
     Raises
     ------
     SettingsError
-        Naming each setting that cannot be used, never its value: it may be a secret. Also when the configuration file
-        cannot be read, or when other users can write to it.
+        When a setting is invalid; the message names it but not its value, which may be a secret. Also when the
+        configuration file cannot be read, or when other users can write to it.
     """
     file = config or configuration_file()
     must_exist = config is not None or "SIMQUERY_CONFIG" in os.environ

@@ -1,4 +1,4 @@
-"""What there is: the cluster in use, its cases, and the networks kept in memory."""
+"""Status: the cluster in use, its cases, and the networks kept in memory."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -55,15 +55,15 @@ class ClusterStatus:
     Attributes
     ----------
     cluster
-        ``settings`` if the settings name it, else ``local node``.
+        ``settings`` if the settings name the cluster, else ``local node``.
     running
         Whether it answers.
     facts
-        Address, version, health and the like; those of the local node also say where it lies.
+        Address, version, health and the like; for the local node also its folders.
     cases
-        What it holds.
+        The cases in it.
     networks
-        Networks that stay in memory for the next query.
+        Networks kept in memory for the next query.
     """
 
     cluster: str
@@ -74,7 +74,7 @@ class ClusterStatus:
 
 
 def cluster_status(settings: Settings) -> ClusterStatus:
-    """Look at the cluster of the settings, or at the local node if they name none.
+    """Return the status of the cluster that the settings name, or of the local node if they name none.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def cluster_status(settings: Settings) -> ClusterStatus:
 
 
 def case_status(client: Elasticsearch, case: str) -> CaseStatus:
-    """Look at one case; a case that does not exist holds nothing."""
+    """Return the status of one case; a case that does not exist holds nothing."""
     return _case_status(client, case, [meta for meta in case_indices(client) if meta.get("case") == case])
 
 

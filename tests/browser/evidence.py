@@ -1,4 +1,4 @@
-"""An evidence folder that nobody took: made pictures with cameras, dates and places, copies, and files that are broken.
+"""A synthetic evidence folder: generated pictures with cameras, dates and places, copies, and files that are broken.
 
 python -m tests.browser.evidence FOLDER
 """

@@ -31,7 +31,7 @@ class CannotDrawError(Exception):
 
 
 def browser() -> str:
-    """Path of a Chromium, or of what descends from it."""
+    """Return the path of Chromium, or of a browser based on it."""
     for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
         found = shutil.which(name)
         if found:

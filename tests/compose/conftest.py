@@ -77,7 +77,7 @@ class Project:
         self.set()
 
     def set(self, *more_files: str, **settings: str) -> None:
-        """Write ``.env`` anew, with more Compose files or other settings."""
+        """Rewrite ``.env``, with more Compose files or other settings."""
         self._settings |= settings
         files = ["docker-compose.yml", *more_files]
         if not self.engine.has_registry:
@@ -111,12 +111,12 @@ class Project:
         until(lambda: "Watching" in self.compose("logs", "indexer"), "the indexer watches")
 
     def states(self, fact: str) -> dict[str, str]:
-        """A fact about each service that stays, such as ``Health`` or ``State``."""
+        """Return a fact, such as ``Health`` or ``State``, about each service that keeps running."""
         lines = self.compose("ps", "--format", "json").splitlines()
         return {str(each["Service"]): str(each[fact]) for each in map(json.loads, lines) if each["State"] != "exited"}
 
     def container(self, service: str) -> dict[str, Any]:
-        """What the engine knows of the container of a service."""
+        """Return what the engine knows about the container of a service."""
         (number,) = self.compose("ps", "--all", "--quiet", service).split()
         (facts,) = json.loads(self.engine.docker("inspect", number))
         return dict(facts)
@@ -127,12 +127,12 @@ class Project:
         return dict(json.loads(answer))
 
     def pictures(self) -> int:
-        """How many pictures can be searched with the network of the settings."""
+        """Return how many pictures can be searched with the network in the settings."""
         status = self.status()
         return sum(case["pictures"] for case in status["cases"] if case["model"] == self._settings["MODEL"])
 
     def status(self) -> dict[str, Any]:
-        """What ``simquery status`` says; without cases while the cluster does not let anybody in yet."""
+        """Return what ``simquery status`` prints; without cases while the cluster still refuses all users."""
         answer = self.tries("exec", "-T", "analyst", "simquery", "status", "--json")
         return dict(json.loads(answer.stdout)) if answer.returncode == 0 else {"health": "unknown", "cases": []}
 

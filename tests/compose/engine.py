@@ -22,6 +22,7 @@ CACHE = Path(os.environ.get("SIMQUERY_COMPOSE_CACHE") or Path.home() / ".cache" 
 BASE = "python:simquery-test"
 ELASTICSEARCH = "docker.elastic.co/elasticsearch/elasticsearch:9.4.3"
 MINUTES_TO_PROVIDE = 20
+CACHE_SIZE = "10gb"
 
 
 class NoEngineError(Exception):
@@ -58,7 +59,7 @@ def run(*command: str, environment: Mapping[str, str], **options: object) -> str
 
 
 def until(true: Callable[[], object], what: str, seconds: float = 300.0) -> None:
-    """Wait for something that other processes bring about."""
+    """Wait until other processes have made a condition true."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
@@ -100,6 +101,9 @@ def find_engine(*, provide: bool) -> Iterator[Engine]:
             )
         _make_elasticsearch(engine)
         yield engine
+        # The layers of this checkout are enough for the next run to build quickly; older ones would fill the disk.
+        engine.docker("image", "prune", "--force")
+        engine.docker("builder", "prune", "--force", "--keep-storage", CACHE_SIZE)
 
 
 def _answers(environment: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""What docs/operations.md says of the Compose project, done in real containers."""
+"""What docs/operations.md says about the Compose project, tested in real containers."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def drop(project: Project, seed: int) -> Path:
 
 
 def kill(project: Project, service: str) -> None:
-    """What the kernel does to a process for which there is no memory left."""
+    """Kill the process as the kernel does when memory runs out."""
     os.kill(project.container(service)["State"]["Pid"], signal.SIGKILL)
 
 
@@ -106,7 +106,7 @@ def test_processes_have_no_privileges_and_write_nowhere_but_where_they_should(ru
 
 
 def secret_words(files: dict[str, str]) -> Iterator[str]:
-    """What must be seen nowhere."""
+    """Yield the secrets, which must not appear anywhere."""
     for path, text in files.items():
         if path.endswith("-password"):
             yield text.strip()
@@ -247,7 +247,7 @@ def config_files(folder: Path) -> list[str]:
 
 @pytest.fixture
 def enough_maps() -> Iterator[None]:
-    """What a cluster enforces of the kernel; put back afterwards."""
+    """Set the kernel limit that a cluster requires, and restore it afterwards."""
     setting, needed = Path("/proc/sys/vm/max_map_count"), 262144
     before = setting.read_text()
     if int(before) >= needed:

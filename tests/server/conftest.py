@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Settings]:
-    """Settings that lead to a running cluster as its administrator, because tests delete what they make."""
+    """Return settings for a running cluster with its administrator's rights, because tests delete what they make."""
     home = Path(KEPT_HOME or tempfile.mkdtemp(prefix="simquery-test-"))
     home.chmod(0o711)
     base = Settings(home=home, heap="1g")
@@ -62,7 +62,7 @@ def embedder() -> Embedder:
 
 @pytest.fixture
 def case(client: Elasticsearch) -> Iterator[str]:
-    """A case of the test's own; its indices are deleted afterwards."""
+    """Yield the name of a new case, and delete its indices afterwards."""
     name = f"t{uuid.uuid4().hex[:12]}"
     yield name
     for index in client.indices.get(index=f"simquery-*-{name}*", expand_wildcards="all").body:
@@ -71,7 +71,7 @@ def case(client: Elasticsearch) -> Iterator[str]:
 
 @pytest.fixture
 def index(client: Elasticsearch, case: str, embedder: Embedder) -> Callable[[Path], Counts]:
-    """Index a folder into the test's case, as a run of its own, and return its counts."""
+    """Index a folder into the test's case in a separate run, and return its counts."""
 
     def run(folder: Path) -> Counts:
         indexer = Indexer(client, case, embedder)
@@ -96,7 +96,7 @@ def command_environment(cluster: Settings, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def said() -> Iterator[Callable[[str], threading.Event]]:
-    """Events that are set as soon as the log of the connection says something."""
+    """Return events that are set as soon as the connection logs a given text."""
     logger, listeners = logging.getLogger("simquery.cluster"), list[logging.Handler]()
 
     def listen(text: str) -> threading.Event:

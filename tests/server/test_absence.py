@@ -25,7 +25,7 @@ def test_an_empty_folder_is_no_proof_that_its_files_are_gone(client: Elasticsear
     indexed(client, case, evidence)
     evidence.rename(tmp_path / "elsewhere")
     evidence.mkdir()
-    with pytest.raises(MissingEvidenceError, match=r"evidence' is empty, and the case knows 3 files in it: .*--record"):
+    with pytest.raises(MissingEvidenceError, match=r"evidence' is empty, but the case knows 3 files in it: .*--record"):
         indexed(client, case, evidence)
     assert gone(client, case) == set()
     assert indexed(client, case, evidence, missing_is_true=True).gone == 3
@@ -40,7 +40,7 @@ def test_most_files_missing_at_once_is_no_proof_that_they_are_gone(
     indexed(client, case, tmp_path / "evidence")
     for number in range(11):
         (tmp_path / "evidence" / f"{number}.png").unlink()
-    with pytest.raises(MissingEvidenceError, match="11 of 20 files that the case knows in"):
+    with pytest.raises(MissingEvidenceError, match="11 of the 20 known files in"):
         indexed(client, case, tmp_path / "evidence")
     assert gone(client, case) == set()
     save_picture(tmp_path / "evidence" / "10.png", 10)
@@ -60,7 +60,8 @@ def test_files_of_a_medium_that_is_not_mounted_are_not_gone(client: Elasticsearc
         disk.unmount()
         (evidence / "0.png").unlink()
         with pytest.raises(
-            MissingEvidenceError, match=r"filesystem than before is mounted at '.*/disk'.* 3 of 32 files"
+            MissingEvidenceError,
+            match=r"filesystem at '.*/disk' has changed or is not mounted.* 3 of the 32 known files",
         ):
             indexed(client, case, evidence)
         assert gone(client, case) == set()
@@ -82,7 +83,7 @@ def test_another_medium_in_the_place_of_the_first_does_not_make_its_files_gone(
         indexed(client, case, disk.folder)
     with medium(tmp_path / "two.img", tmp_path / "evidence") as disk:
         save_picture(disk.folder / "same.png", 1)
-        with pytest.raises(MissingEvidenceError, match="1 of 2 files"):
+        with pytest.raises(MissingEvidenceError, match="1 of the 2 known files"):
             indexed(client, case, disk.folder)
     assert gone(client, case) == set()
 

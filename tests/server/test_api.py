@@ -1,4 +1,4 @@
-"""`import simquery`: what the command line can do, a program can do."""
+"""`import simquery`: a program can do whatever the command line can."""
 
 import json
 import subprocess
@@ -148,9 +148,9 @@ def test_nonsense_raises_the_documented_errors(case: str, evidence: Path, tmp_pa
         with pytest.raises(PictureError):
             opened.query(evidence / "broken.jpg")
         for options in ({"mode": "fast"}, {"combine": "xor"}, {"augment": ["shear"]}, {"distance": "hamming"}):
-            with pytest.raises(QueryError, match="There are: "):
+            with pytest.raises(QueryError, match="Choose from: "):
                 opened.query(evidence / "1.png", **options)  # type: ignore[arg-type]
-        with pytest.raises(QueryError, match="needs a reference"):
+        with pytest.raises(QueryError, match="needs at least one reference"):
             opened.query()
 
 

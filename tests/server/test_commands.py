@@ -1,4 +1,4 @@
-"""The commands as a user runs them, in processes of their own, and what they say when something is wrong."""
+"""The commands as a user runs them, in separate processes, and their messages when something is wrong."""
 
 import http.server
 import json
@@ -33,7 +33,7 @@ def simquery(*arguments: object, environment: Mapping[str, str] | None = None) -
 
 
 def fails(code: int, *arguments: object, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command that must fail with one message of ours, and return that."""
+    """Run a command that must fail with a single message of simquery, and return the message."""
     done = simquery(*arguments, environment=environment)
     assert done.returncode == code, done
     assert done.stdout == ""
@@ -77,6 +77,7 @@ def test_index_then_query_prints_the_documented_json(case: str, evidence: Path, 
         "collection_size",
         "matched",
         "took_ms",
+        "warning",
         "references",
         "rejected",
         "hits",
@@ -166,7 +167,7 @@ def test_an_evidence_folder_that_is_empty_all_of_a_sudden_stops_the_command(
     evidence.mkdir()
     for command in ("index", "watch"):
         message = fails(3, command, evidence, "--case", case)
-        assert f"The folder '{evidence}' is empty, and the case knows 11 files in it" in message
+        assert f"The folder '{evidence}' is empty, but the case knows 11 files in it" in message
         assert "add --record-missing" in message
     counts = json.loads(simquery("index", evidence, "--case", case, "--record-missing", "--json").stdout)
     assert counts["gone"] == 11
@@ -193,7 +194,7 @@ def test_a_signal_during_indexing_ends_it_cleanly_and_the_next_run_goes_on(
         said += indexing.stderr.read()
     assert indexing.returncode == code, said
     assert "Traceback" not in said
-    assert ("run the same command again to go on from there" in said) == (command == "index")
+    assert ("run the same command again to continue" in said) == (command == "index")
     counts = json.loads(simquery("index", tmp_path / "many", "--case", case, "--json").stdout)
     assert counts["unchanged"] >= 64
     assert counts["indexed"] + counts["unchanged"] == 600
@@ -234,7 +235,7 @@ def test_an_empty_folder_is_indexed_without_complaint(case: str, tmp_path: Path)
 
 
 def test_an_unknown_model_has_exit_code_4_and_names_the_known_ones(case: str, evidence: Path) -> None:
-    assert "There are: " in fails(4, "index", evidence, "--case", case, "--model", "resnet5000")
+    assert "Choose from: " in fails(4, "index", evidence, "--case", case, "--model", "resnet5000")
     assert "inceptionresnetv2" in fails(4, "query", evidence / "1.png", "--case", case, "--model", "../etc")
 
 
@@ -262,7 +263,7 @@ def test_a_sheet_never_overwrites_a_file(case: str, evidence: Path) -> None:
     simquery("index", evidence, "--case", case)
     before = (evidence / "2.png").read_bytes()
     arguments = ("query", evidence / "1.png", "--case", case, "--sheet", evidence / "2.png")
-    assert "nothing is overwritten" in fails(2, *arguments)
+    assert "is not overwritten" in fails(2, *arguments)
     assert (evidence / "2.png").read_bytes() == before
 
 
@@ -340,16 +341,16 @@ def test_options_of_a_query_reach_it(case: str, evidence: Path, tmp_path: Path) 
 def test_a_query_without_sense_is_refused(case: str, evidence: Path) -> None:
     simquery("index", evidence, "--case", case)
     for arguments, code, message in (
-        (("--distance", "hamming"), 3, "There are: cosine"),
+        (("--distance", "hamming"), 3, "Choose from: cosine"),
         (("--augment", "shear"), 3, "flip, rotate, grey, crop"),
-        (("--path", "[a"), 3, "broken"),
-        (("--since", "soon"), 3, "is no date"),
-        (("--near", "here"), 3, "is no place"),
-        (("--filter", "{"), 3, "no JSON"),
+        (("--path", "[a"), 3, "without a ']'"),
+        (("--since", "soon"), 3, "is not a date"),
+        (("--near", "here"), 3, "is not a place"),
+        (("--filter", "{"), 3, "not valid JSON"),
         (("--filter", "@/nowhere.json"), 3, "cannot be read"),
         (("--filter", '{"nonsense": {}}'), 5, "nonsense"),
-        (("--within", "-1"), 3, "is no distance"),
-        (("--mode", "approximate", "--all"), 3, "use the exact mode"),
-        (("--candidates", "0"), 3, "not possible"),
+        (("--within", "-1"), 3, "is not a distance"),
+        (("--mode", "approximate", "--all"), 3, "use exact mode"),
+        (("--candidates", "0"), 3, "must be from 1 to"),
     ):
         assert message in fails(code, "query", evidence / "1.png", "--case", case, *arguments)

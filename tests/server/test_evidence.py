@@ -1,4 +1,4 @@
-"""What a seized disk does to an indexer: facts, formats, options, interruptions, a server that is away."""
+"""The indexer on realistic evidence: facts, formats, options, interruptions, a server that is away."""
 
 import base64
 import contextlib
@@ -351,7 +351,7 @@ def test_verify_says_what_differs(client: Elasticsearch, case: str, tmp_path: Pa
     assert {name: problem.split(" SHA-256 ")[0] for name, problem in found.items()} == {
         "changed.png": "has the",
         "rewritten.png": "has the",
-        "gone.png": "is in the ledger and not there any more",
+        "gone.png": "is in the ledger but no longer exists",
         "unknown.png": "is not in the ledger",
         "undocumented.png": "has no document of model 'mean'",
         bent: found[bent],
@@ -362,12 +362,12 @@ def test_verify_says_what_differs(client: Elasticsearch, case: str, tmp_path: Pa
 
 @pytest.fixture
 def waiting() -> Iterator[threading.Event]:
-    """Set as soon as a run says that it waits for the cluster."""
+    """Return an event that is set as soon as a run logs that it waits for the cluster."""
     event = threading.Event()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "waiting for it" in record.getMessage():
+            if "Waiting for at most" in record.getMessage():
                 event.set()
 
     logger, listener = logging.getLogger("simquery.cluster"), Listener()
@@ -377,7 +377,7 @@ def waiting() -> Iterator[threading.Event]:
 
 
 class Door:
-    """A way to the server that can be shut, as when it restarts or the network fails."""
+    """A connection to the server that can be blocked, as when the server restarts or the network fails."""
 
     def __init__(self, cluster: Settings) -> None:
         assert cluster.url is not None
@@ -457,7 +457,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
 def test_a_disk_without_room_is_waited_for(
     client: Elasticsearch, case: str, waiting: threading.Event, tmp_path: Path
 ) -> None:
-    """What Elasticsearch does to its indices when its disk fills up: it answers 429 to every write."""
+    """Elasticsearch blocks its indices when its disk fills up, and answers 429 to every write."""
     save_picture(tmp_path / "a.png")
     indexer = Indexer(client, case, Mean())
     full = {"index.blocks.read_only_allow_delete": True}
@@ -508,7 +508,7 @@ def hostile_names() -> list[bytes]:
 
 
 def damaged(content: bytes, random: np.random.Generator) -> bytes:
-    """A file as broken media leave it: cut, flipped, overwritten, with another format's head, or huge by its header."""
+    """Damage a file as broken media do: truncate it, flip bits, overwrite parts, or change its header."""
     values = bytearray(content)
     kind = random.integers(0, 5)
     if kind == 0:

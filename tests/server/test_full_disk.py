@@ -1,4 +1,4 @@
-"""A disk that fills up: Elasticsearch blocks its indices, and frees them when there is room again."""
+"""A disk that fills up: Elasticsearch blocks its indices, and unblocks them when there is room again."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ _INTERVAL = "cluster.info.update.interval"
 
 @pytest.fixture
 def limits(client: Elasticsearch) -> Iterator[Callable[[str | None], None]]:
-    """Set how much room Elasticsearch asks for: a disk that has less counts as full."""
+    """Set how much free space Elasticsearch requires: a disk with less counts as full."""
 
     def demand(room: str | None) -> None:
         interval = "10s" if room else None

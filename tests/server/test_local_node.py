@@ -65,7 +65,7 @@ def rankings(elasticsearch: Elasticsearch) -> dict[str, tuple[Hit, ...]]:
 
 
 def processes() -> str:
-    """Arguments and, where we may read it, the environment of every process."""
+    """Return the arguments and, if it is readable, the environment of every process."""
     texts = []
     for name in ("cmdline", "environ"):
         for path in Path("/proc").glob(f"[0-9]*/{name}"):
@@ -357,7 +357,7 @@ def run_as_nobody(interpreter: str, home: Path, *arguments: str) -> "subprocess.
 
 
 def interpreter_for_nobody(home: Path) -> str:
-    """A Python that nobody can run: often not root's own, which may lie in root's closed home."""
+    """Return a Python that the user ``nobody`` can run; root's own may be in a closed home."""
     for interpreter in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         try:
             if run_as_nobody(interpreter, home, "try", "", "").returncode == 0:
@@ -369,7 +369,7 @@ def interpreter_for_nobody(home: Path) -> str:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as a user already")
 def test_as_a_user_without_privileges(home: Path) -> None:
-    """The same, started by somebody who is not root, with the server that root has fetched."""
+    """Start the node as another user than root, with the server that root has downloaded."""
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
     answer = run_as_nobody(interpreter_for_nobody(home), home, str(home), str(Settings().cache), HEAP)

@@ -110,11 +110,11 @@ def test_a_mark_has_the_facts_of_its_hit(client: Elasticsearch, query: str) -> N
 
 
 def test_marks_of_what_is_not_saved_are_refused_and_nothing_is_marked(client: Elasticsearch, query: str) -> None:
-    with pytest.raises(QueryError, match=f"Query '{query}' has 5 hits, and none of rank 6"):
+    with pytest.raises(QueryError, match=f"Query '{query}' has 5 hits; there is none of rank 6"):
         mark_hits(client, query, [1, 6], Verdict.RELEVANT)
     assert read_review(client, query).marks == ()
     for refused in (lambda: mark_hits(client, "no-such", [3], Verdict.REVIEW), lambda: read_review(client, "no-such")):
-        with pytest.raises(QueryError, match="No query 'no-such' is saved"):
+        with pytest.raises(QueryError, match="There is no saved query 'no-such'"):
             refused()
 
 
@@ -158,8 +158,8 @@ def test_the_command_marks_ranges_and_lists_what_was_said(query: str) -> None:
         (["1"], "give their ranks and --as"),
         (["--as", "relevant"], "give their ranks and --as"),
         (["--note", "why"], "--note only works with ranks and --as"),
-        (["0", "--as", "review"], "'0' is no rank"),
-        (["5-3", "--as", "review"], "'5-3' is no rank"),
+        (["0", "--as", "review"], "'0' is neither a rank"),
+        (["5-3", "--as", "review"], "'5-3' is neither a rank"),
     ],
 )
 def test_what_makes_no_sense_is_said(arguments: list[str], message: str) -> None:

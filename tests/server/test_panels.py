@@ -159,7 +159,7 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
 
 
 def marks(number: int, case: str) -> Iterator[dict[str, Any]]:
-    """Of every other hit, and a second time of every tenth."""
+    """Mark every other hit, and every tenth hit twice."""
     for hit in results(number, case):
         said = ("relevant", "relevant", "irrelevant", "review")[hit["rank"] // 2 % 4]
         if hit["rank"] % 10 == 1:

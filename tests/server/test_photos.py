@@ -1,4 +1,4 @@
-"""Real photographs through the whole path: what is alike comes first."""
+"""Real photographs through all steps: similar ones come first."""
 
 import shutil
 from collections.abc import Callable

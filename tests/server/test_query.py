@@ -1,4 +1,4 @@
-"""The same query in Elasticsearch and in NumPy, and everything a query promises."""
+"""The same query in Elasticsearch and in NumPy, and the promises of a query."""
 
 import itertools
 import os
@@ -128,7 +128,7 @@ def test_a_reference_that_cannot_be_read_is_named(
 
 
 class Renamed:
-    """A network under the name of another, with weights of its own."""
+    """A network with the name of another network, but other weights."""
 
     name = MODEL
     dims = 3
@@ -213,6 +213,21 @@ def test_a_rejected_picture_comes_last_and_a_reference_first(client: Elasticsear
         hits = ranked(searcher, collection[3:4], name, 50, rejected=references(collection[9:10])).hits
         assert (hits[0].sha256, hits[-1].sha256) == (ids[3], ids[9])
         assert hits[0].distance == 0.0
+
+
+def test_a_ranking_that_is_too_long_to_hold_is_refused_and_can_be_streamed(
+    client: Elasticsearch, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(client, case, features(30, 120))
+    monkeypatch.setattr("simquery.query.searcher.MAX_HELD", 100)
+    searcher = Searcher(client, case, "net", never)
+    assert len(ranked(searcher, features(31, 1), "cosine", 100)) == 100
+    with pytest.raises(QueryError, match="120 hits are too many to hold in memory: at most 100"):
+        ranked(searcher, features(31, 1), "cosine", 120)
+    everything = Query(references(features(31, 1)), DISTANCES["cosine"], k=None)
+    with pytest.raises(QueryError, match="--output csv, jsonl or trec"):
+        searcher.rank(everything)
+    assert len(list(searcher.hits(everything))) == 120
 
 
 def test_a_ranking_goes_on_over_pages_without_a_gap(
@@ -412,7 +427,7 @@ def test_a_reference_is_named_by_its_content_and_looked_for_in_its_variants(
     with pytest.raises(PictureError, match="holds no picture with the SHA-256"):
         searcher.reference("f" * 64)
     (tmp_path / "5.png").unlink()
-    with pytest.raises(PictureError, match="can be read now"):
+    with pytest.raises(PictureError, match="can be read any more"):
         searcher.reference(plain.sha256, [Augmentation.GREY])
 
 

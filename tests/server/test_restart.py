@@ -1,4 +1,4 @@
-"""A server that is killed and started again in the middle of the work."""
+"""A server that is killed and restarted during a run."""
 
 import os
 import select
@@ -83,7 +83,7 @@ def test_a_server_killed_between_two_queries_is_waited_for(
         pages = searcher.hits(Query(references(features(2, 1)), DISTANCES["cosine"], None))
         next(pages)
         restart()
-        with pytest.raises(ClusterError, match="in the middle of this ranking: ask again"):
+        with pytest.raises(ClusterError, match=r"restarted during this ranking.*: run the query again"):
             list(pages)
         assert ranked(searcher, features(2, 1), "cosine", 10).hits == before.hits
         query = save_ranking(own, before).query
@@ -95,7 +95,7 @@ def test_a_server_killed_between_two_queries_is_waited_for(
 def test_credentials_refused_after_a_success_are_waited_for(
     client: Elasticsearch, cluster: Settings, case: str, said: Callable[[str], threading.Event]
 ) -> None:
-    """As by a server that has just started and has not found its users yet: the answer is 401."""
+    """A server that has just started and has not found its users yet answers 401 as well."""
     store(client, case, features(1, 10))
     client.security.put_user(username=case, password=f"{case}!", roles=["superuser"])
     user = {"username": case, "password": SecretStr(f"{case}!")}
@@ -116,7 +116,7 @@ def test_credentials_refused_after_a_success_are_waited_for(
 def test_credentials_that_were_never_accepted_are_refused_at_once(
     cluster: Settings, said: Callable[[str], threading.Event]
 ) -> None:
-    waited = said("waiting for it")
+    waited = said("Waiting for at most")
     with pytest.raises(AuthenticationError):
         connect(cluster.model_copy(update={"password": SecretStr("wrong")}))
     assert not waited.is_set()

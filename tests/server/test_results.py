@@ -1,4 +1,4 @@
-"""Saved queries: what is in ``simquery-results`` afterwards, and what it takes to be there."""
+"""Saved queries: the documents in ``simquery-results``, and the rights to write them."""
 
 import base64
 import io
@@ -208,7 +208,7 @@ def test_a_picture_that_is_gone_leaves_its_hit_without_thumbnail(client: Elastic
 def test_a_refused_document_names_the_incomplete_query(client: Elasticsearch, ranking: Ranking) -> None:
     client.indices.put_settings(index=results_index(), settings={"index.blocks.write": True})
     try:
-        with pytest.raises(ClusterError, match=r"Query '\S+' could not be saved whole: .*blocked"):
+        with pytest.raises(ClusterError, match=r"Query '\S+' could not be saved completely: .*blocked"):
             save_ranking(client, ranking)
     finally:
         client.indices.put_settings(index=results_index(), settings={"index.blocks.write": None})

@@ -292,7 +292,7 @@ def test_marks_that_the_server_would_not_stamp_are_refused(
     saved = save_ranking(client, rank(client, case, embedder, evidence / "1.png")).query
     analyst = as_role("simquery-analyst")
     client.indices.put_settings(index=open_index(client, "marks"), settings={"index.final_pipeline": None})
-    with pytest.raises(ClusterError, match="administrator has to install"):
+    with pytest.raises(ClusterError, match="administrator must install"):
         mark_hits(analyst, saved, [1], Verdict.RELEVANT)
     assert not read_review(client, saved).marks
     mark_hits(client, saved, [1], Verdict.RELEVANT)  # an administrator's credentials mend it

@@ -144,7 +144,7 @@ def test_times_that_cannot_be_stored_do_not_end_a_run(
         assert counted(indexed(client, case, tmp_path)) == {"indexed": 1, "unchanged": 1}
     finally:
         client.indices.put_settings(index="simquery-timings", settings={"index.blocks.write": None})
-    assert "the run goes on" in caplog.text
+    assert "the run continues" in caplog.text
 
 
 class Forgetful(Cluster):
@@ -245,7 +245,7 @@ class Short(Mean):
 
 def test_a_network_that_forgets_a_picture_is_named(client: Elasticsearch, case: str, tmp_path: Path) -> None:
     save_picture(tmp_path / "a.png")
-    with pytest.raises(EmbedderError, match="Model 'mean' gives 0 vectors for 1 pictures"):
+    with pytest.raises(EmbedderError, match="Model 'mean' returns 0 vectors for 1 pictures"):
         Indexer(client, case, Short()).index(scan(tmp_path), silent)
 
 

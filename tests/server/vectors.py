@@ -1,4 +1,4 @@
-"""Made vectors in a real index, and queries of them that need no network."""
+"""Generated vectors in a real index, and queries of them without a network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

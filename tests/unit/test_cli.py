@@ -62,10 +62,10 @@ def test_help_needs_no_server_and_no_settings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["query"], "Name a reference picture"),
+        (["query"], "Give at least one reference picture"),
         (["query", "a.jpg", "-k", "0"], "0 is not in the range"),
         (["index"], "Missing argument 'FOLDER...'"),
-        (["index", ".", "--partition", "5/4"], "'5/4' is not of the form I/N"),
+        (["index", ".", "--partition", "5/4"], "'5/4' is not a part"),
         (["watch", ".", "--poll", "0"], "0.0 is not in the range"),
         (["fly"], "No such command 'fly'"),
     ],

@@ -131,7 +131,7 @@ def test_a_server_that_falls_silent_with_a_full_disk_is_waited_for_as_long_as_fo
     assert not waiting.again(Hindrance.AWAY, "away")
     assert waiting.again(Hindrance.FULL, "No room.")
     assert waiting.again(Hindrance.AWAY, "away")
-    assert caplog.messages == ["No room: waiting for it, 60 seconds at most; nothing is lost."]
+    assert caplog.messages == ["No room. Waiting for at most 60 seconds; nothing is lost."]
 
 
 def test_the_full_disk_is_named_with_what_it_needs() -> None:

@@ -77,7 +77,7 @@ def test_mixed_precision_is_refused_where_it_cannot_be_had(monkeypatch: pytest.M
     with pytest.raises(EmbedderError, match="OpenVINO computes in float32"):
         build_embedder(load_settings(model="mini", precision="mixed", inference="openvino"))
     monkeypatch.setenv("SIMQUERY_EMBEDDERS", '{"mean": "tests.plain:Mean"}')
-    with pytest.raises(EmbedderError, match="no Keras network"):
+    with pytest.raises(EmbedderError, match="not a Keras network"):
         build_embedder(load_settings(model="mean", precision="mixed"))
 
 

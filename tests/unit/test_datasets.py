@@ -44,7 +44,7 @@ def test_what_belongs_to_no_class_is_listed(tmp_path: Path) -> None:
     (tmp_path / "cats" / "link.png").symlink_to(tmp_path / "loose.png")
     assert read_dataset(tmp_path).omissions == (
         Omission("cats/link.png", "a symbolic link"),
-        Omission("loose.png", "in no class folder"),
+        Omission("loose.png", "not in a class folder"),
         Omission("nothing", "an empty class"),
     )
 
@@ -84,7 +84,7 @@ def test_a_csv_names_paths_and_classes(tmp_path: Path) -> None:
         (b"", "no header"),
         (b"path,class\n\xff\xfe,x\n", "cannot be read as CSV in UTF-8"),
         (b'path,class\n"a,x\n', "cannot be read as CSV"),
-        (b"path,class\nmissing.png,x\n", r"names no file of a class.*missing.png: there is no such file"),
+        (b"path,class\nmissing.png,x\n", r"contains no readable file in a class.*missing.png: there is no such file"),
     ],
 )
 def test_a_file_that_is_no_such_csv_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_such_csv_is_refused(tmp_path: Path, content: bytes, m
 def test_data_sets_that_nothing_can_be_judged_by_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FolderError):
         read_dataset(tmp_path / "missing")
-    with pytest.raises(DatasetError, match="names no file of a class"):
+    with pytest.raises(DatasetError, match="contains no readable file in a class"):
         read_dataset(tmp_path)
     with pytest.raises(DatasetError, match="at least two are needed"):
         made(cats=5).checked()
@@ -105,7 +105,7 @@ def test_data_sets_that_nothing_can_be_judged_by_are_refused(tmp_path: Path) -> 
         made(cats=1, dogs=1).checked()
     with pytest.raises(DatasetError, match="No class of 'made' has two pictures"):
         dataclasses.replace(made(cats=1, others=9), distractors=frozenset({"others"})).checked()
-    with pytest.raises(DatasetError, match=r"has no class .birds.\. It has: cats, dogs"):
+    with pytest.raises(DatasetError, match=r"has no class .birds.\. Its classes are: cats, dogs"):
         dataclasses.replace(made(cats=2, dogs=2), distractors=frozenset({"birds"})).checked()
 
 

@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: whatever a file does to its decoder, the run goes on."""
+"""Decoding in separate processes: whatever a file does to its decoder, the run continues."""
 
 import json
 import os
@@ -86,9 +86,9 @@ def test_a_name_that_is_not_utf8_is_decoded(decoders: Decoders, tmp_path: Path) 
     ("number", "kind", "reason"),
     [
         (signal.SIGSEGV, PictureError, r"its decoder crashed \(SIGSEGV\)"),
-        (signal.SIGPROF, PictureError, "takes a processor longer than 60 seconds"),
+        (signal.SIGPROF, PictureError, "takes more than 60 seconds of processor time"),
         (signal.SIGALRM, UnreadError, "could not be read within 300 seconds"),
-        (signal.SIGKILL, UnreadError, "perhaps for want of memory"),
+        (signal.SIGKILL, UnreadError, "perhaps because memory ran out"),
     ],
 )
 def test_a_decoder_that_dies_costs_one_picture(
@@ -112,7 +112,7 @@ def test_a_picture_that_takes_too_long_is_given_up(
     Image.new("L", (13_000, 13_000)).save(tmp_path / "slow.png")
     start_decoders_after(monkeypatch, "import simquery.pictures.sandbox as limits; limits.CPU_SECONDS = 0.05")
     outcome = decoders.decode(tmp_path / "slow.png", room())
-    with pytest.raises(PictureError, match="takes a processor longer"):
+    with pytest.raises(PictureError, match="takes more than 60 seconds of processor time"):
         raise outcome if isinstance(outcome, PictureError) else AssertionError(outcome)
 
 
@@ -166,7 +166,7 @@ def test_several_threads_share_the_decoders(tmp_path: Path) -> None:
 def test_the_current_folder_is_not_searched_for_modules(
     decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who works in the evidence folder must not run what lies there."""
+    """Running simquery in the evidence folder must not run code from that folder."""
     for name in ("numpy.py", "PIL.py", "json.py"):
         (tmp_path / name).write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
@@ -251,8 +251,8 @@ def test_where_there_is_no_sandbox_the_log_says_so_once(
         decoded(each, path)
     another.close()
     assert [record.message for record in log.records] == [
-        "Pictures are decoded without a sandbox here (the kernel refuses a filter): a hostile picture that takes over"
-        " its decoder could read files and reach the network. Memory and time are limited all the same."
+        "This machine decodes pictures without a sandbox (the kernel refuses a filter): a hostile picture that takes"
+        " over its decoder could read files and reach the network. Memory and time are still limited."
     ]
 
 
@@ -266,7 +266,7 @@ def test_a_decoder_that_answers_nonsense_costs_one_picture(
                 patch, f"import simquery.pictures.decoder as d; d.answer = lambda *_: ({nonsense}, [])"
             )
             outcome = decoders.decode(path, [])
-        with pytest.raises(PictureError, match="makes no sense"):
+        with pytest.raises(PictureError, match="invalid answer"):
             raise outcome if isinstance(outcome, PictureError) else AssertionError(outcome)
     np.testing.assert_array_equal(decoded(decoders, path)[1][0], pixels(1))
 

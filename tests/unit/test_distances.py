@@ -23,7 +23,7 @@ def positive_pair(dims: int) -> st.SearchStrategy[Pair]:
 
 
 def printed_in_the_thesis(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Section 2.4.4, letter for letter: three dimensions, every component spelled out."""
+    """Compute the formula of section 2.4.4 literally: three dimensions, every component written out."""
     (x1, y1, z1), (x2, y2, z2) = a, b
     first = (abs(x1 - x2) ** 2 + abs(y1 - y2) ** 2 + abs(z1 - z2) ** 2) / ((x1 + y1 + z1) * (x2 + y2 + z2))
     dot = x1 * x2 + y1 * y2 + z1 * z2
@@ -154,5 +154,5 @@ def test_an_installed_package_can_bring_a_distance(monkeypatch: pytest.MonkeyPat
     for name in ("wrong", "missing"):
         with pytest.raises(QueryError, match=f"Distance '{name}'"):
             find_distance(name)
-    with pytest.raises(QueryError, match=r"There are: cosine, .*, chebyshev, missing, wrong"):
+    with pytest.raises(QueryError, match=r"Choose from: cosine, .*, chebyshev, missing, wrong"):
         find_distance("hamming")

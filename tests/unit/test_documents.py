@@ -40,7 +40,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 
 def unknown(words: list[str]) -> list[str]:
-    """What of a command line simquery does not know: the command, or options of it."""
+    """Return the parts of a command line that simquery does not know: the command or its options."""
     command: click.Command = cli
     while isinstance(command, click.Group):
         found = command.get_command(click.Context(command), words[0]) if words else None

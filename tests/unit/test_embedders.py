@@ -121,7 +121,7 @@ def test_another_layer_makes_another_embedder(tmp_path: Path) -> None:
         keras.applications.mobilenet.preprocess_input(BATCH.astype(np.float32)), verbose=0
     )
     np.testing.assert_allclose(shallow.embed(BATCH), feature_map.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
-    with pytest.raises(UnknownModelError, match="has no layer 'conv_99'; its last ones are: "):
+    with pytest.raises(UnknownModelError, match=r"has no layer 'conv_99'\. Its last layers are: "):
         build_embedder(load_settings(model="mobilenet@conv_99", weights_dir=tmp_path))
 
 
@@ -213,7 +213,7 @@ def test_a_keras_file_with_code_is_refused_and_its_code_not_run(tmp_path: Path, 
         warnings.simplefilter("ignore")
         model.save(tmp_path / f"lab.{suffix}")
     Path(mark).unlink()
-    with pytest.raises(WeightsError, match=rf"lab\.{suffix}' holds code .* which simquery does not run"):
+    with pytest.raises(WeightsError, match=rf"lab\.{suffix}' contains code .* which simquery does not run"):
         own(tmp_path / f"lab.{suffix}")
     assert not Path(mark).exists()
 
@@ -222,7 +222,7 @@ def test_a_keras_file_with_several_outputs_is_an_error(tmp_path: Path) -> None:
     inputs = keras.Input((16, 16, 3))
     flat = keras.layers.Flatten()(inputs)
     keras.Model(inputs, [flat, flat]).save(tmp_path / "lab.keras")
-    with pytest.raises(WeightsError, match="must give one vector, or one feature map"):
+    with pytest.raises(WeightsError, match="must return one vector of a fixed length, or one feature map"):
         own(tmp_path / "lab.keras")
 
 
@@ -244,7 +244,7 @@ def test_code_is_loaded_only_when_its_model_is_asked_for_and_the_log_names_it(
 
 
 class Odd(Tiny):
-    """One whose answers cannot be trusted."""
+    """An embedder that returns invalid vectors."""
 
     name = "odd"
     answer: object = None
@@ -258,9 +258,9 @@ class Odd(Tiny):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (np.zeros((3, 4), np.float32), r"Model 'odd' gives features of shape \(3, 4\) for 3 pictures"),
-        (np.zeros((2, 3), np.float32), r"Model 'odd' gives features of shape \(2, 3\)"),
-        (np.zeros(3, np.float32), r"Model 'odd' gives features of shape \(3,\)"),
+        (np.zeros((3, 4), np.float32), r"Model 'odd' returns features of shape \(3, 4\) for 3 pictures"),
+        (np.zeros((2, 3), np.float32), r"Model 'odd' returns features of shape \(2, 3\)"),
+        (np.zeros(3, np.float32), r"Model 'odd' returns features of shape \(3,\)"),
         ("vectors", "Model 'odd' fails: ValueError"),
         (MemoryError("no room"), "Model 'odd' fails: MemoryError: no room"),
     ],
@@ -306,8 +306,8 @@ def test_a_package_adds_a_class_through_an_entry_point(monkeypatch: pytest.Monke
     [
         ("nowhere:Thing", "No module named 'nowhere'"),
         (f"{__name__}:Missing", "Missing"),
-        ("builtins:list", "is no embedder"),
-        (f"{__name__}:Tiny", "calls itself 'tiny'"),
+        ("builtins:list", "is not an embedder"),
+        (f"{__name__}:Tiny", "has the name 'tiny'"),
     ],
 )
 def test_an_own_embedder_that_does_not_work_is_an_error(target: str, message: str) -> None:
@@ -317,7 +317,7 @@ def test_an_own_embedder_that_does_not_work_is_an_error(target: str, message: st
 
 @pytest.mark.parametrize("name", ["resnet5000", "", "../etc", "vgg 16", "mini*"])
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(UnknownModelError, match="There are: inceptionresnetv2, mini, mobilenet"):
+    with pytest.raises(UnknownModelError, match="Choose from: inceptionresnetv2, mini, mobilenet"):
         check_model_name(name, load_settings())
 
 

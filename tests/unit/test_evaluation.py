@@ -199,7 +199,7 @@ def test_another_tools_run_may_name_paths_and_hold_a_part(classes: Path, tmp_pat
         ("ash/0.png Q0 ash/1.png first 0.5 t", "is not a TREC run"),
         ("a/0.png Q0 ash/1.png 1 0.5 t", "'a/0.png' is not a picture"),
         ("ash/0.png Q0 ash/1.png 1 1 t\nash/0.png Q0 ash/1.png 2 0 t", "line 2: .* is already in this ranking"),
-        ("", "holds no ranking"),
+        ("", "contains no ranking"),
     ],
 )
 @pytest.mark.usefixtures("settings")
@@ -376,7 +376,7 @@ def test_pictures_that_give_no_vector_are_left_out_with_their_reasons(classes: P
 def test_a_measure_of_more_pictures_than_there_are_is_refused_but_not_missed_by_default(
     classes: Path, settings: Settings
 ) -> None:
-    with pytest.raises(SettingsError, match="P@32 is of the first 32 pictures, but only 31 are ranked"):
+    with pytest.raises(SettingsError, match="P@32 needs the first 32 pictures of a ranking, but only 31 are ranked"):
         evaluated(classes, settings, measures=parse_measures(["P@32"]))
     names = [str(measure) for measure in evaluated(classes, settings, augment=False).results.measures]
     assert "P@50" not in names
@@ -387,7 +387,7 @@ def test_a_measure_of_more_pictures_than_there_are_is_refused_but_not_missed_by_
 def test_nothing_is_overwritten(classes: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
-    with pytest.raises(SettingsError, match="nothing is overwritten"):
+    with pytest.raises(SettingsError, match="is not overwritten"):
         run(classes, "--out", tmp_path / "full")
 
 
@@ -416,7 +416,7 @@ def test_repeated_times_have_a_mean_and_a_deviation() -> None:
 
 def test_a_network_that_cannot_be_built_cannot_be_timed(settings: Settings) -> None:
     with pytest.raises(
-        EmbedderError, match=r"'nowhere' could not be timed in a process of its own: .*no model 'nowhere'"
+        EmbedderError, match=r"'nowhere' could not be timed in a separate process: .*no model 'nowhere'"
     ):
         list(time_network(settings.model_copy(update={"model": "nowhere"}), [], 1))
 
@@ -528,10 +528,10 @@ def test_a_shallow_layer_is_tried_beside_the_usual_cut(
     ("arguments", "code", "message"),
     [
         (["--measure", "IR@1.5"], 2, "above 0 and up to 1"),
-        (["--measure", "P@1000"], 2, "P@1000 is of the first 1,000 pictures, but only 31 are ranked"),
+        (["--measure", "P@1000"], 2, "P@1000 needs the first 1,000 pictures of a ranking, but only 31 are ranked"),
         (["--distance", ""], 3, "no distance ''"),
         (["--distance", "hamming"], 3, "no distance 'hamming'"),
-        (["--distractor", "elm"], 3, "has no class 'elm'. It has: ash, birch, cedar, others."),
+        (["--distractor", "elm"], 3, "has no class 'elm'. Its classes are: ash, birch, cedar, others."),
         (["--model", "nowhere"], 4, "no model 'nowhere'"),
     ],
 )

@@ -22,24 +22,24 @@ def test_a_date_is_the_whole_year_month_or_day(text: str, first: dt.date, after:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "19", "2019-13", "2019-02-30", "2019/05", "0000", "9999-12-31"])
 def test_what_is_no_date_is_refused(text: str) -> None:
-    with pytest.raises(QueryError, match="is no date"):
+    with pytest.raises(QueryError, match="is not a date"):
         period(text)
 
 
 def test_dates_the_wrong_way_round_are_refused() -> None:
-    with pytest.raises(QueryError, match="swap the two dates"):
+    with pytest.raises(QueryError, match="is after the last date"):
         Filters(since="2020", until="2019").clauses()
 
 
 @pytest.mark.parametrize("text", ["", "52,4", "52,4,10,1", "a,b,c", "91,0,1", "0,181,1", "0,0,0", "0,0,inf", "nan,0,1"])
 def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(QueryError, match="is no place"):
+    with pytest.raises(QueryError, match="is not a place"):
         Place.parse(text)
 
 
 @pytest.mark.parametrize("pattern", ["[", "a[", "a[]", "[!]", "a[b"])
 def test_a_broken_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(QueryError, match="broken"):
+    with pytest.raises(QueryError, match=r"has a .\[. without a"):
         Filters(path=pattern).clauses()
 
 

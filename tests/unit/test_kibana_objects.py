@@ -1,4 +1,4 @@
-"""Saved objects against what Kibana accepts, and the way that they are brought to it."""
+"""Saved objects, checked against what Kibana accepts, and their import."""
 
 import base64
 import http.server
@@ -137,7 +137,7 @@ def test_the_ndjson_has_one_object_in_each_line() -> None:
 
 
 class Standin(http.server.BaseHTTPRequestHandler):
-    """Answers as Kibana was seen to answer, and keeps what it was asked."""
+    """Answer as a real Kibana did, and record the requests."""
 
     answers: ClassVar[dict[str, tuple[int, Any]]]
     asked: ClassVar[list[tuple[str, dict[str, str], bytes]]]
@@ -249,10 +249,10 @@ def test_a_part_of_the_objects_is_a_failure(address: AnyHttpUrl) -> None:
     ("answer", "said"),
     [
         ((401, {"message": "[security_exception\n\tRoot causes:\n\t\tno]: unable to authenticate user"}), "refuses"),
-        ((403, {"message": "Unable to bulk_create dashboard"}), "lack a right: Unable to bulk_create dashboard"),
+        ((403, {"message": "Unable to bulk_create dashboard"}), "does not allow this: Unable to bulk_create dashboard"),
         ((404, {"message": "Not Found"}), "check --url and --space"),
         ((503, {"message": "License is not available."}), "503: License is not available"),
-        ((502, b"<html>a proxy</html>"), "502: no reason given"),
+        ((502, b"<html>a proxy</html>"), "502: it gave no reason"),
         ((200, b"<html>a login page</html>"), "200"),
     ],
 )

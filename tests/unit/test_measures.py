@@ -1,4 +1,4 @@
-"""Measures against other people's code, and against the plainest code that the definitions allow."""
+"""Measures, compared with other implementations and with literal ones of the definitions."""
 
 import math
 from fractions import Fraction

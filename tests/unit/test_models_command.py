@@ -63,7 +63,7 @@ def test_weights_that_changed_on_the_way_are_refused(
     monkeypatch.delenv("SIMQUERY_WEIGHTS_DIR")
     carried = tmp_path / "stick" / "mobilenet.weights.h5"
     keras.applications.MobileNet(weights=None, include_top=False).save_weights(carried)
-    with pytest.raises(WeightsError, match="holds other weights than were fetched"):
+    with pytest.raises(WeightsError, match="is not the file that was fetched"):
         run("add", "mobilenet", carried)
     assert rows(run("list", "--json"))["mobilenet"]["weights"] == "to be downloaded"
 

@@ -71,7 +71,7 @@ def test_a_pair_that_a_crash_has_torn_is_made_again(tmp_path: Path, lost: str, c
 
 
 def test_the_stranger_would_hear_a_password_from_who_trusts_it(tmp_path: Path) -> None:
-    """Without this, the tests below would pass with a stranger who is deaf."""
+    """Without this check, the tests below would pass even if the stranger recorded nothing."""
     pair = make_certificate()
     with (
         Stranger(certificate=pair) as stranger,
@@ -123,7 +123,7 @@ def test_a_server_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 class Ended:
-    """A server that has ended without a word."""
+    """A server that has ended without a message."""
 
     def running(self) -> bool:
         return False

@@ -37,7 +37,7 @@ def jdk(folder: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Path:
-    """Something that looks like Elasticsearch 9.4.3, and dies when it is started."""
+    """Make a fake Elasticsearch 9.4.3 that ends as soon as it is started."""
     home = folder / "server"
     (home / "lib").mkdir(parents=True)
     (home / "lib" / "elasticsearch-9.4.3.jar").touch()
@@ -126,7 +126,7 @@ def test_no_room_for_data(settings: Settings, monkeypatch: pytest.MonkeyPatch) -
 def test_data_of_a_newer_version(settings: Settings) -> None:
     settings.home.mkdir(mode=0o711)
     (settings.home / "data.json").write_text('{"version": "9.5.0"}')
-    with pytest.raises(DataVersionError, match=r"written by Elasticsearch 9\.5\.0, and 9\.4\.3"):
+    with pytest.raises(DataVersionError, match=r"written by Elasticsearch 9\.5\.0, but 9\.4\.3"):
         LocalNode(settings).up()
     assert not (settings.home / "data").exists()
 
@@ -176,4 +176,4 @@ def test_two_at_a_time_wait_for_each_other(settings: Settings) -> None:
 
         with pytest.raises(NodeError, match="did not start"):
             LocalNode(settings).up(report)
-    assert lines[0].startswith("another simquery is starting or stopping the node")
+    assert lines[0].startswith("waiting for another simquery that is starting or stopping the node")

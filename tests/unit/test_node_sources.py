@@ -66,7 +66,7 @@ def silent_jdk() -> None:
 
 
 def test_an_installation_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(NodeError, match="holds no Elasticsearch"):
+    with pytest.raises(NodeError, match="does not contain Elasticsearch"):
         find_server(tmp_path, tmp_path, ME, silent, require_jdk=silent_jdk)
 
 

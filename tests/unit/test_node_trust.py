@@ -1,4 +1,4 @@
-"""Whose home a node may have: root must not run a server that another user has prepared."""
+"""Trust in the node's home: root must not run a server that another user has prepared."""
 
 import os
 import tempfile

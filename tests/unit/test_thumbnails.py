@@ -1,4 +1,4 @@
-"""Thumbnails: small, recognisable, and blurred where people ask for it."""
+"""Thumbnails: small, recognisable, and blurred on request."""
 
 import io
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_file_keeps_its_shape(tmp_path: Path) -> None:
 
 
 def test_a_file_is_decoded_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evidence may be hostile whenever it is read, long after indexing, too."""
+    """Evidence may be hostile whenever it is read, even long after indexing."""
     path = save_picture(tmp_path / "a.png")
     monkeypatch.setattr(Image, "open", None)
     assert read_small(path, 64).size == (64, 48)

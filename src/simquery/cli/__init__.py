@@ -1,1 +1,1 @@
-"""The command line: thin commands over the packages that do the work."""
+"""The command line: thin commands on top of `simquery.case`."""

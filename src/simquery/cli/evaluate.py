@@ -1,4 +1,4 @@
-"""``simquery evaluate``: which network and distance to trust on a folder of classes."""
+"""``simquery evaluate``: compare networks and distances on a folder of classes."""
 
 from pathlib import Path
 from typing import Any
@@ -35,24 +35,32 @@ _KEPT = "The vectors made so far are kept; run the same command again to continu
     metavar="NAMES",
     help=f"Distances to compare: {', '.join(DISTANCES)}, l2, l1.",
 )
-@click.option("--measure", "measures", metavar="NAMES", help=f"Such as P@20,IR@0.9.  [default: {_MEASURES}]")
-@click.option("--references", type=click.IntRange(1), default=100, show_default=True, help="References to draw.")
+@click.option("--measure", "measures", metavar="NAMES", help=f"Measures, such as P@20,IR@0.9.  [default: {_MEASURES}]")
+@click.option(
+    "--references", type=click.IntRange(1), default=100, show_default=True, help="Number of references to draw."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--several", type=click.IntRange(1, 5), default=5, show_default=True, help="Most references in a query.")
-@click.option("--augment/--no-augment", default=True, show_default=True, help="Also turn, mirror, ... the references.")
+@click.option("--augment/--no-augment", default=True, show_default=True, help="Also rotate, mirror, ... references.")
 @click.option("--layer", "layers", metavar="NAMES", help="Also cut every network at these layers.")
-@click.option("--distractor", "distractors", multiple=True, help="Class to draw no references from, like 'others'.")
+@click.option("--distractor", "distractors", multiple=True, help="Class not to draw references from; repeatable.")
 @click.option("--times", type=click.IntRange(0), default=3, show_default=True, help="How often to time networks.")
-@click.option("--per-class", is_flag=True, help="Also print each class with its best combinations.")
+@click.option("--per-class", is_flag=True, help="Also print the best combinations for each class.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for all results.  [default: evaluation-RUN]")
-@click.option("--run", "run_file", type=click.Path(path_type=Path), help="Also write the rankings to this TREC run.")
+@click.option(
+    "--run", "run_file", type=click.Path(path_type=Path), help="Also write the rankings to this TREC run file."
+)
 @click.option(
     "--from-run",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Judge the rankings in this TREC run instead.",
+    help="Judge the rankings in this TREC run file instead.",
 )
-@click.option("--local", is_flag=True, help="Use no cluster: take no vectors from the case, store nothing for Kibana.")
-@click.option("--singles", is_flag=True, help="Store every single value for Kibana, not only those that it draws.")
+@click.option(
+    "--local", is_flag=True, help="Do not use the cluster: read no vectors from it and store nothing for Kibana."
+)
+@click.option(
+    "--singles", is_flag=True, help="Store every single value in the cluster, not only those that Kibana draws."
+)
 @json_option
 @command
 def evaluate(
@@ -66,15 +74,15 @@ def evaluate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Try networks with distances on DATASET and judge the rankings: --model resnet50,mini.
+    """Compare networks and distances on DATASET by the quality of their rankings.
 
     DATASET is a folder with one folder for each class, or a CSV file with the columns path and class. The seed decides
     which references are drawn from the classes; a picture counts as found when it belongs to its reference's class.
-    Manifest, values, figures and a report go into a folder of their own, and into the cluster for Kibana if there is
-    one.
+    To compare several networks, separate their names by commas: --model resnet50,mini. The manifest, values, figures
+    and a report are written to a new folder, and to the cluster for Kibana if there is one.
     """
     if not can_draw():
-        say("No figures are drawn, because matplotlib is missing. Install it with: pip install 'simquery[evaluation]'")
+        say("No figures are drawn: matplotlib is not installed. Install it with: pip install 'simquery[evaluation]'")
     with progress_bar("items", when_interrupted=_KEPT) as show:
         outcome = evaluate_dataset(
             dataset,
@@ -94,7 +102,7 @@ def evaluate(
         for part in printed(outcome, per_class=per_class):
             RESULTS.print(part, highlight=False)
     if outcome.documents:
-        say(f"{outcome.documents:,} documents for Kibana are in simquery-measures and simquery-timings.")
+        say(f"Stored {outcome.documents:,} documents for Kibana in simquery-measures and simquery-timings.")
     say(f"Report: '{outcome.report}'")
 
 

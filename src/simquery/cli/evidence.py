@@ -1,4 +1,4 @@
-"""``simquery index | watch``: evidence folders into a case."""
+"""``simquery index | watch``: index evidence folders into a case."""
 
 import dataclasses
 import time
@@ -19,28 +19,34 @@ from simquery.settings import Settings
 
 __all__ = ["index", "watch"]
 
-_GOES_ON = "Everything done so far is stored; run the same command again to go on from there."
+_GOES_ON = "Everything done so far is stored; run the same command again to continue."
 
 
 def _partition(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
-    """``1/4``: the first of four parts."""
+    """Parse ``1/4``, the first of four parts."""
     part, _slash, parts = value.partition("/")
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise click.BadParameter(f"'{value}' is not of the form I/N, such as 1/4.")
+        raise click.BadParameter(f"'{value}' is not a part such as 1/4, the first of four.")
     return int(part), int(parts)
 
 
 def _evidence_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the folders, and the options that say what is done with the files in them."""
+    """Add the argument for the folders, and the options for the files in them."""
     for decorate in reversed(
         (
             click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path)),
             case_option,
             model_option,
-            click.option("--include", multiple=True, metavar="GLOB", help="Index only files that match; repeatable."),
+            click.option(
+                "--include", multiple=True, metavar="GLOB", help="Index only files that match GLOB; repeatable."
+            ),
             click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files that match GLOB; repeatable."),
             click.option(
-                "--min-size", "min_side", type=click.IntRange(0), default=0, help="Skip smaller pictures (pixels)."
+                "--min-size",
+                "min_side",
+                type=click.IntRange(0),
+                default=0,
+                help="Skip pictures narrower or lower than this.",
             ),
             click.option("--partition", callback=_partition, default="1/1", metavar="I/N", help="Index part I of N."),
             click.option("--label-folders", is_flag=True, help="Label pictures with the name of their folder."),
@@ -55,7 +61,7 @@ def _evidence_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--record-missing",
                 is_flag=True,
-                help="Record missing files as gone, even if their disk may just not be mounted.",
+                help="Record missing files as gone, even if it looks as if their disk is not mounted.",
             ),
             precision_option,
         )
@@ -71,11 +77,11 @@ def _evidence_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def index(
     settings: Settings, *, folders: tuple[Path, ...], partition: tuple[int, int], as_json: bool, **options: Any
 ) -> None:
-    """Index every picture in FOLDER, and below it.
+    """Index every picture in FOLDER and its sub-folders.
 
-    The folder is only read. Each path gets an entry in the ledger of the case. Running the command again, also after
-    an interruption, looks only at files that are new or have changed, and records those that are gone. Several networks
-    share one pass: --model mobilenetv2,mini.
+    The folder is only read. Each path gets an entry in the ledger of the case. When you run the command again, or
+    continue after an interruption, it looks only at files that are new or have changed, and records those that are
+    gone. Several networks can share one pass: --model mobilenetv2,mini.
     """
     part, parts = partition
     started = time.monotonic()
@@ -97,16 +103,17 @@ def index(
     "poll_seconds",
     type=click.FloatRange(0.1),
     metavar="SECONDS",
-    help="Look for changes this often instead of waiting for events: network shares send none.",
+    help="Look for changes at this interval instead of waiting for events; for network shares, which send none.",
 )
 @json_option
 @command
 def watch(
     settings: Settings, *, folders: tuple[Path, ...], partition: tuple[int, int], as_json: bool, **options: Any
 ) -> None:
-    """Index FOLDER, then every picture that appears in it, until stopped with Ctrl-C (or SIGTERM).
+    """Index FOLDER, then every picture that appears in it. Stop it with Ctrl-C or SIGTERM.
 
-    Files that change are indexed again, and those that go are recorded; nothing is ever removed from the case.
+    Files that change are indexed again, and files that disappear are recorded as gone; nothing is ever removed from
+    the case.
     """
     part, parts = partition
     names = ", ".join(f"'{display_path(folder)}'" for folder in folders)

@@ -1,4 +1,4 @@
-"""``simquery kibana install | objects``: dashboards, and how they get into a Kibana."""
+"""``simquery kibana install | objects``: install the dashboards in Kibana, or print them."""
 
 import click
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
@@ -17,20 +17,20 @@ _LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}
 
 @click.group(epilog="Example:  simquery kibana install --url https://kibana.lab:5601")
 def kibana() -> None:
-    """Dashboards for Kibana: results, evidence, indexing, evaluation."""
+    """Install or print the Kibana dashboards: results, evidence, indexing, evaluation."""
 
 
 @kibana.command(epilog="Example:  simquery kibana install --url http://127.0.0.1:5601 --space fraud-7")
 @click.option("--url", help="Address of Kibana.  [default: the setting kibana_url]")
-@click.option("--space", help="Kibana space to install into; created where it is missing.")
+@click.option("--space", help="Kibana space to install into; created if it does not exist.")
 @command
 def install(settings: Settings, url: str | None, space: str | None) -> None:
-    """Install the dashboards and all that they need, or bring them up to date.
+    """Install the dashboards and everything they need, or bring them up to date.
 
-    Doing it again changes nothing. Credentials and certificate authority are those of the cluster (SIMQUERY_USERNAME
+    Running it again changes nothing. Credentials and certificate authority are those of the cluster (SIMQUERY_USERNAME
     and SIMQUERY_PASSWORD, or SIMQUERY_API_KEY; SIMQUERY_CA_FILE). Without any, and without SIMQUERY_URL, it logs in as
     the administrator of the local node, but only at an https or loopback address. An address that ends in /s/NAME
-    names a space, too: in the setting kibana_url it takes the links of 'simquery query --save' there.
+    also names a space; if the setting kibana_url does, the links that 'simquery query --save' prints lead to that space.
     """
     address = settings.kibana_url if url is None else _address(url)
     with Kibana(address, _login(settings, address), space) as connection:
@@ -45,7 +45,7 @@ def install(settings: Settings, url: str | None, space: str | None) -> None:
 @kibana.command(epilog="Example:  simquery kibana objects > simquery.ndjson")
 @command
 def objects(settings: Settings) -> None:  # noqa: ARG001
-    """Print the saved objects as NDJSON, to be imported in Kibana by hand (Stack Management, Saved Objects)."""
+    """Print the saved objects as NDJSON, for import into Kibana by hand (Stack Management, Saved Objects)."""
     click.echo(as_ndjson(saved_objects()), nl=False)
 
 

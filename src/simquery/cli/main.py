@@ -32,7 +32,7 @@ _MODULES = {
     "models": "models",
     "kibana": "kibana",
 }
-"""The module of each command. Only the module of the given command is imported: half of a query is imports."""
+"""The module of each command. Only that of the given command is imported: imports take half of a query's time."""
 
 
 class _Commands(click.Group):
@@ -54,11 +54,11 @@ def cli() -> None:
     \b
       simquery up                       start the local Elasticsearch
       simquery index FOLDER             index a folder of pictures
-      simquery query PICTURE            rank them by example
-      simquery evaluate FOLDER          judge networks and distances on a folder of classes
+      simquery query PICTURE            rank them by similarity to a picture
+      simquery evaluate FOLDER          compare networks and distances on a folder of classes
       simquery down                     stop the local Elasticsearch
 
-    Every setting can be given as SIMQUERY_<NAME> in the environment, or in the configuration file (see --config).
+    You can give every setting as SIMQUERY_<NAME> in the environment, or in the configuration file (see --config).
     """  # noqa: D301
 
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _fail("Stopped.", _INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone, as with `| head`
+        sys.stderr.close()  # the program that reads our output has ended, as with `| head`
         sys.exit(0)
     except OSError as error:
         _fail(f"{error.filename or 'The output'}: {error.strerror or error}.", SimqueryError.exit_code)
@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.debug("", exc_info=True)
         what = f"{type(error).__name__}: {error}"
         _fail(
-            f"An unexpected error: {what}. Run it again with --verbose, and please report it.", SimqueryError.exit_code
+            f"Unexpected error: {what}. Run the command again with --verbose and report the output.",
+            SimqueryError.exit_code,
         )
 
 

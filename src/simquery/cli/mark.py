@@ -1,4 +1,4 @@
-"""``simquery mark``: what an analyst decided about the hits of a saved query."""
+"""``simquery mark``: record an analyst's verdicts on the hits of a saved query."""
 
 import re
 from collections.abc import Iterable
@@ -22,22 +22,22 @@ Example:  simquery mark 20260504T100000-3fa92c 1 2 7-12 --as relevant --note 'th
 
 
 def _ranks(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[int]:
-    """``3`` and ``7-12``: each rank."""
+    """Return every rank of values such as ``3`` and ``7-12``."""
     return sorted({rank for value in values for rank in _range(value)})
 
 
 def _range(text: str) -> Iterable[int]:
     found = re.fullmatch(r"([1-9]\d{0,5})(?:-([1-9]\d{0,5}))?", text)
     if found is None or int(found[2] or found[1]) < int(found[1]):
-        raise click.BadParameter(f"'{text}' is no rank, such as 3, and no range of ranks, such as 7-12.")
+        raise click.BadParameter(f"'{text}' is neither a rank, such as 3, nor a range of ranks, such as 7-12.")
     return range(int(found[1]), int(found[2] or found[1]) + 1)
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("query")
 @click.argument("ranks", nargs=-1, metavar="[RANK...]", callback=_ranks)
-@click.option("--as", "verdict", type=click.Choice([str(each) for each in Verdict]), help="The verdict on these hits.")
-@click.option("--note", help="Why.")
+@click.option("--as", "verdict", type=click.Choice([str(each) for each in Verdict]), help="Verdict on these hits.")
+@click.option("--note", help="Reason for the verdict.")
 @json_option
 @command
 def mark(
@@ -45,8 +45,8 @@ def mark(
 ) -> None:
     """Mark hits of a saved QUERY as relevant, irrelevant or for review, or list its marks.
 
-    Marks are never changed or removed. Marking a hit again adds a mark; the latest one counts. Each mark has its time,
-    the user of the cluster, and the account and machine of the command.
+    Marks are never changed or removed. Marking a hit again adds a mark; the latest one counts. Each mark records the
+    time, the cluster's user, and the account and machine that ran the command.
     """
     if bool(ranks) != bool(verdict):
         raise click.UsageError("To mark hits, give their ranks and --as; to list the marks, give neither.")

@@ -1,4 +1,4 @@
-"""``simquery models list | bench | fetch | add``: which networks there are, and how their weights get here."""
+"""``simquery models list | bench | fetch | add``: list networks, measure them, and install their weights."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ def models() -> None:
 
 
 @models.command("list", epilog="Example:  simquery models list")
-@click.option("--fingerprints", is_flag=True, help="Load the networks that are here, and show their fingerprints.")
+@click.option("--fingerprints", is_flag=True, help="Load the networks whose weights are here, and show fingerprints.")
 @json_option
 @command
 def list_models(settings: Settings, *, as_json: bool, fingerprints: bool) -> None:
-    """List the networks, where each is cut, and where its weights are."""
+    """List the networks, the layer at which each is cut, and where its weights are."""
     rows = [dataclasses.asdict(entry) for entry in catalogue(settings, fingerprints=fingerprints)]
     if not fingerprints:
         rows = [{name: value for name, value in row.items() if name != "fingerprint"} for row in rows]
@@ -37,26 +37,29 @@ def list_models(settings: Settings, *, as_json: bool, fingerprints: bool) -> Non
 
 @models.command(epilog="Example:  simquery models bench mini mobilenetv2")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--batch", type=click.IntRange(1, 4096), default=64, show_default=True, help="Pictures at once.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Time for each.")
+@click.option("--batch", type=click.IntRange(1, 4096), default=64, show_default=True, help="Pictures per batch.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Time for each measurement."
+)
 @json_option
 @command
 def bench(settings: Settings, names: tuple[str, ...], batch: int, seconds: float, *, as_json: bool) -> None:
-    """Measure how many pictures per second this machine embeds with networks NAME; by default those that are here.
+    """Measure how many pictures per second this machine embeds with each network NAME.
 
-    The pictures are in memory: this is the network alone, by each way to compute it that is installed.
+    By default, all networks whose weights are here are measured. The pictures are in memory, so this times the network
+    alone; each installed inference engine is measured.
     """
     _show(bench_networks(settings, names, batch=batch, seconds=seconds), as_json=as_json)
 
 
 @models.command(epilog="Example:  simquery models fetch resnet50 --to /media/stick")
 @click.argument("name")
-@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), help="Copy them there as well.")
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), help="Also copy them to this folder.")
 @command
 def fetch(settings: Settings, name: str, folder: Path | None) -> None:
-    """Download the weights of network NAME, on a machine with internet, and check them."""
+    """Download the weights of network NAME, and check them. This needs the internet."""
     weights = fetch_weights(settings, name, folder)
-    say(f"'{weights.model}' is here: '{weights.file}', fingerprint {weights.fingerprint}")
+    say(f"Weights of '{weights.model}': '{weights.file}', fingerprint {weights.fingerprint}")
     if weights.exported is not None:
         say(f"Copied to '{weights.exported}'")
 
@@ -64,13 +67,15 @@ def fetch(settings: Settings, name: str, folder: Path | None) -> None:
 @models.command(epilog="Example:  simquery models add resnet50 /media/stick/resnet50.weights.h5")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--fingerprint", help="What 'fetch' printed; by default what it wrote beside the file.")
+@click.option(
+    "--fingerprint", help="Fingerprint that 'fetch' printed; by default the one that it wrote beside the file."
+)
 @command
 def add(settings: Settings, name: str, file: Path, fingerprint: str | None) -> None:
-    """Copy the weights of network NAME from FILE, brought from another machine, and check them."""
+    """Check the weights of network NAME in FILE, brought from another machine, and copy them to this one."""
     weights = add_weights(settings, name, file, fingerprint)
-    checked = "as fetched" if weights.compared else "not compared with anything: give --fingerprint"
-    say(f"'{weights.model}' is here now: '{weights.file}', fingerprint {weights.fingerprint} ({checked})")
+    checked = "as fetched" if weights.compared else "not compared: give --fingerprint to compare it"
+    say(f"Added weights of '{weights.model}': '{weights.file}', fingerprint {weights.fingerprint} ({checked})")
 
 
 def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""``simquery up | down | status``: the local node, or the cluster of the settings."""
+"""``simquery up | down | status``: start, stop and show the local node or the cluster in the settings."""
 
 import dataclasses
 
@@ -20,9 +20,9 @@ __all__ = ["down", "status", "up"]
 @click.command(epilog="Example:  simquery up")
 @command
 def up(settings: Settings) -> None:
-    """Start Elasticsearch on this machine; fetch it first if necessary.
+    """Start Elasticsearch on this machine; download it first if necessary.
 
-    If SIMQUERY_URL is set, the cluster there is checked and used instead. The index templates are installed either way.
+    If SIMQUERY_URL is set, check and use the cluster there instead. Install the index templates in either case.
     """
     if settings.url is None:
         node = LocalNode(settings)
@@ -74,7 +74,7 @@ def _print(found: ClusterStatus) -> None:
             facts.add_row(name.replace("_", " "), str(value))
     RESULTS.print(facts, highlight=False, markup=False)
     lines = [
-        f"network {each.model} kept warm, process {each.pid}, {each.age:.0f} s old, {each.answered} answered"
+        f"warm model {each.model}: process {each.pid}, {each.age:.0f} s old, {each.answered} requests answered"
         for each in found.networks
     ]
     for case in found.cases:

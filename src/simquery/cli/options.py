@@ -20,10 +20,10 @@ Command = Callable[..., Any]
 
 
 def command(function: Command) -> Command:
-    """Give a command the options that all have, and the settings made of its options as its first argument."""
+    """Add the options that all commands share, and pass the settings as the first argument."""
 
     @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file to use.")
-    @click.option("-v", "--verbose", is_flag=True, help="Say more of what is being done.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more about what is being done.")
     @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
     @functools.wraps(function)
     def with_settings(*, config: Path | None, verbose: bool, quiet: bool, **arguments: Any) -> None:
@@ -36,7 +36,7 @@ def command(function: Command) -> Command:
 
 def case_option(function: Command) -> Command:
     """Add ``--case``."""
-    return click.option("--case", metavar="NAME", help="The investigation.  [default: default]")(function)
+    return click.option("--case", metavar="NAME", help="Case to use.  [default: default]")(function)
 
 
 def model_option(function: Command) -> Command:
@@ -51,5 +51,5 @@ def precision_option(function: Command) -> Command:
 
 
 def json_option(function: Command) -> Command:
-    """Add ``--json``: the result as one JSON document on stdout."""
+    """Add ``--json``, which prints the result as one JSON document on stdout."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)

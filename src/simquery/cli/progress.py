@@ -1,4 +1,4 @@
-"""Progress of long commands: a bar on a terminal, a line every half minute elsewhere."""
+"""Progress of long commands: a bar on a terminal, otherwise a line every half minute."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class Show(Protocol):
-    """Shows how far a command is: what it does, how much is done, and of how much (None or 0: not known)."""
+    """Show what a command is doing, how much is done, and the total (None or 0: not known)."""
 
     def __call__(self, what: str, done: int, total: int | None, /) -> None: ...  # noqa: D102
 
@@ -27,7 +27,7 @@ def progress_bar(unit: str, when_interrupted: str | None = None) -> Iterator[Sho
     Parameters
     ----------
     unit
-        What is counted, such as ``files``.
+        Name of the counted things, such as ``files``.
     when_interrupted
         What to say when the user stops the command.
     """
@@ -56,7 +56,7 @@ def _bar(unit: str) -> Iterator[Show]:
         stages: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int | None, /) -> None:
-            stage = what.partition(":")[0]  # what follows a colon changes while the stage goes on
+            stage = what.partition(":")[0]  # the text after the colon changes during a stage
             if stage not in stages:
                 for task in stages.values():
                     progress.update(task, visible=False)
@@ -69,7 +69,7 @@ def _bar(unit: str) -> Iterator[Show]:
 
 
 class _Lines:
-    """Prints a line now and then, for logs of services and of jobs."""
+    """Print a line every half minute, for logs of services and jobs."""
 
     def __init__(self, unit: str) -> None:
         self._unit = unit

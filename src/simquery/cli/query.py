@@ -1,4 +1,4 @@
-"""``simquery query``: rank a case by example."""
+"""``simquery query``: rank the pictures of a case by similarity to reference pictures."""
 
 import os
 import sys
@@ -29,14 +29,18 @@ Example:  simquery query suspect.jpg --distance modified -k 100 --sheet hits.png
 @click.argument("images", nargs=-1, metavar="IMAGE...")
 @case_option
 @model_option
-@click.option("--from", "list_file", type=click.File(), help="Read references from this file, one a line; - is stdin.")
-@click.option("--not", "rejected", multiple=True, metavar="IMAGE", help="A picture that hits should not look like.")
+@click.option(
+    "--from", "list_file", type=click.File(), help="Read references from this file, one per line; - is stdin."
+)
+@click.option(
+    "--not", "rejected", multiple=True, metavar="IMAGE", help="Picture that hits should not look like; repeatable."
+)
 @click.option(
     "--combine",
     type=click.Choice([str(combine) for combine in Combine]),
     default=str(Combine.SUM),
     show_default=True,
-    help="How several references count together: by their distances, or by the mean of their features.",
+    help="How to combine several references: by their distances, or by the mean of their features.",
 )
 @click.option("--augment", metavar="NAMES", help="Also search for variants of IMAGE: flip,rotate,grey,crop, or all.")
 @click.option(
@@ -47,13 +51,13 @@ Example:  simquery query suspect.jpg --distance modified -k 100 --sheet hits.png
     type=click.Choice([str(mode) for mode in Mode]),
     default=str(Mode.AUTO),
     show_default=True,
-    help="exact scores every picture; auto does so up to SIMQUERY_EXACT_UP_TO pictures.",
+    help="exact scores every picture; auto is exact up to SIMQUERY_EXACT_UP_TO pictures.",
 )
-@click.option("--candidates", type=int, help="How many candidates each reference brings into an approximate query.")
+@click.option("--candidates", type=int, help="Number of candidates for each reference of an approximate query.")
 @click.option("-k", type=click.IntRange(1), default=50, show_default=True, help="Number of hits.")
 @click.option("--all", "everything", is_flag=True, help="Rank all pictures.")
 @click.option(
-    "--within", type=float, metavar="DISTANCE", help="Only hits up to this distance; all of them, unless -k is given."
+    "--within", type=float, metavar="DISTANCE", help="Only hits up to this distance; all such hits unless -k is given."
 )
 @filter_options
 @click.option(
@@ -61,11 +65,13 @@ Example:  simquery query suspect.jpg --distance modified -k 100 --sheet hits.png
     type=click.Choice(["table", "json", *FORMATS]),
     default="table",
     show_default=True,
-    help="jsonl, csv and trec are written while hits come in.",
+    help="Format of the output; jsonl, csv and trec are written while hits come in.",
 )
-@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the hits into this picture.")
+@click.option(
+    "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the hits as one picture, in this file."
+)
 @click.option("--save", is_flag=True, help="Save the hits with thumbnails for Kibana, and print the link.")
-@click.option("--note", help="What to remember about a saved query.")
+@click.option("--note", help="Remark to save with the query.")
 @click.option("--blur", is_flag=True, help="Save blurred thumbnails only.")
 @json_option
 @command
@@ -87,20 +93,21 @@ def query(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Rank the pictures of a case by their similarity to IMAGE; several of them make one query.
+    """Rank the pictures of a case by their similarity to reference pictures.
 
-    IMAGE is a file, or the SHA-256 of a picture of the case. A reference that is in the case already needs no network.
+    IMAGE is a file, or the SHA-256 of a picture of the case; several of them make one query. A reference that is
+    already in the case needs no network.
     """
     references = [*images, *_listed(list_file)]
     if not references:
-        raise click.UsageError("Name a reference picture.")
+        raise click.UsageError("Give at least one reference picture IMAGE.")
     if sheet is not None and os.path.lexists(sheet):
-        raise SettingsError(f"'{sheet}' exists, and nothing is overwritten: name another file for the sheet.")
+        raise SettingsError(f"'{sheet}' already exists and is not overwritten: give another file for --sheet.")
     if (note is not None or blur) and not save:
         raise click.UsageError("--note and --blur only work with --save.")
     k_given = click.get_current_context().get_parameter_source("k") is click.core.ParameterSource.COMMANDLINE
     if everything and k_given:
-        raise click.UsageError("-k and --all exclude each other.")
+        raise click.UsageError("Give either -k or --all, not both.")
     limit = None if everything or (within is not None and not k_given) else k
     with open_case(settings=settings) as case:
         request = case.prepare(*references, k=limit, within=within, augment=_names(augment), **filters, **options)
@@ -140,7 +147,7 @@ def _show(ranking: Ranking, output: str) -> None:
     else:
         RESULTS.print(ranking_table(ranking))
     if not ranking.hits:
-        say("No picture of the case matches: look at the filters and the distance.")
+        say("No picture of the case matches: check the filters and --within.")
     size = ranking.collection_size
     if ranking.query.k and ranking.query.k > size:
         say(f"The case has only {size:,} pictures; all are shown.")
@@ -156,4 +163,4 @@ def _draw(ranking: Ranking, sheet: Path) -> None:
             contact_sheet(ranking).save(file, Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))
     except (OSError, ValueError) as error:
         raise SettingsError(f"The sheet '{sheet}' cannot be written: {error}.") from None
-    say(f"Hits drawn into '{sheet}'.")
+    say(f"Drew the hits in '{sheet}'.")

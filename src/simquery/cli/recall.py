@@ -1,4 +1,4 @@
-"""``simquery recall``: what approximate queries lose on this case, and how much faster they are."""
+"""``simquery recall``: measure what approximate queries miss in a case, and how much faster they are."""
 
 import click
 from rich import box
@@ -25,10 +25,10 @@ _CANDIDATES = "50,100,250,500,1000"
     "distances",
     multiple=True,
     metavar="NAME",
-    help="Distance to measure; repeatable.  [default: those that the case's graph serves]",
+    help="Distance to measure; repeatable.  [default: the distances that the case's graph serves]",
 )
 @click.option("-k", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Number of hits to compare.")
-@click.option("--candidates", default=_CANDIDATES, show_default=True, metavar="NUMBERS", help="Numbers to try.")
+@click.option("--candidates", default=_CANDIDATES, show_default=True, metavar="NUMBERS", help="Numbers of candidates.")
 @click.option("--sample", type=click.IntRange(1), default=50, show_default=True, help="Number of references.")
 @click.option(
     "--store", type=click.FloatRange(0, 1), metavar="SHARE", help="Store the smallest number that reaches this recall."
@@ -45,10 +45,11 @@ def recall(
     store: float | None,
     as_json: bool,
 ) -> None:
-    """Measure what share of the exact ranking an approximate query returns on this case, and how long both take.
+    """Measure the recall of approximate queries on this case, and how much time they save.
 
-    The references are pictures of the case itself, always the same ones. With --store, the case remembers how many
-    candidates each distance needs.
+    Recall is the share of the exact ranking that an approximate query returns. The references are pictures of the case
+    itself, always the same ones. With --store, the case stores how many candidates each distance needs to reach that
+    recall.
     """
     numbers = _numbers(candidates)
     with open_case(settings=settings) as case, progress_bar("references") as show:
@@ -89,4 +90,4 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise QueryError(f"'{text}' is no list of numbers such as {_CANDIDATES}.") from None
+        raise QueryError(f"'{text}' is not a list of numbers such as {_CANDIDATES}.") from None

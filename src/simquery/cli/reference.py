@@ -1,4 +1,4 @@
-"""The reference of all commands, docs/cli.md, made of what ``--help`` says: ``python -m simquery.cli.reference``."""
+"""The reference of all commands, docs/cli.md, made from ``--help``: run ``python -m simquery.cli.reference``."""
 
 import click
 
@@ -10,14 +10,14 @@ _WIDTH = 100
 
 
 def command_reference() -> str:
-    """Markdown with the help of every command."""
-    sections = ["# Commands\n", "Made by `make docs` from what `--help` prints.\n", _section(cli, "simquery")]
+    """Return the help of every command as Markdown."""
+    sections = ["# Commands\n", "`make docs` makes this page from the output of `--help`.\n", _section(cli, "simquery")]
     sections += [_section(command, name) for name, command in sorted(all_commands(cli, "simquery").items())]
     return "\n".join(sections)
 
 
 def all_commands(group: click.Group, name: str) -> dict[str, click.Command]:
-    """Every command that does something, below a group, by its full name."""
+    """Return every command below a group, apart from groups, by its full name."""
     found: dict[str, click.Command] = {}
     context = click.Context(group)
     for part in group.list_commands(context):

@@ -1,4 +1,4 @@
-"""What SIGINT (Ctrl-C) and SIGTERM do to a running command."""
+"""Handling of SIGINT (Ctrl-C) and SIGTERM in a running command."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first signal call ``stop``, so that the command finishes what it has begun; a second one ends it."""
+    """Let the first signal call ``stop``, so that the command finishes its current work; a second signal ends it."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:

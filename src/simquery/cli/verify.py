@@ -1,4 +1,4 @@
-"""``simquery verify``: whether the case holds everything that is on disk."""
+"""``simquery verify``: check that a case agrees with the files on disk."""
 
 import dataclasses
 from pathlib import Path
@@ -28,8 +28,8 @@ __all__ = ["verify"]
 def verify(settings: Settings, *, folders: tuple[Path, ...], rehash: bool, as_json: bool) -> None:
     """Check that the files in FOLDER, the ledger and the documents agree.
 
-    Everything is counted again: files, entries, documents, and the lengths and norms of their vectors. If anything does
-    not agree, each difference is printed on a line of its own, and the exit code is 7.
+    Files, entries and documents are counted again, and the lengths and norms of the vectors checked. If anything
+    disagrees, each difference is printed on its own line, and the exit code is 7.
     """
     with open_case(settings=settings) as case, progress_bar("files and documents") as show:
         report = case.verify(*folders, rehash=rehash, progress=lambda done: show("Verifying", done, None))
@@ -39,7 +39,7 @@ def verify(settings: Settings, *, folders: tuple[Path, ...], rehash: bool, as_js
         _print(report)
     if report.differences:
         raise VerificationError(
-            f"{len(report.differences):,} differences: run 'simquery index' again, then look at what is left."
+            f"{len(report.differences):,} differences: run 'simquery index' again, then look into those that remain."
         )
 
 

@@ -1,4 +1,4 @@
-"""The connection to Elasticsearch, and what its failures mean to a user."""
+"""The connection to Elasticsearch, and clear messages for its failures."""
 
 import base64
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ from simquery.settings import Settings
 __all__ = ["FOREIGN_ERRORS", "MINIMUM_VERSION", "connect", "explain", "translated_errors"]
 
 MINIMUM_VERSION = (9, 2)
-"""The first version that knows ``index.mapping.exclude_source_vectors``, which the mappings pin."""
+"""The first version with the setting ``index.mapping.exclude_source_vectors``, which the mappings pin."""
 
 FOREIGN_ERRORS = (
     elasticsearch.ApiError,
     elastic_transport.TransportError,
     elasticsearch.UnsupportedProductError,
 )
-"""What the Elasticsearch client raises; `explain` turns each into one of ours."""
+"""Exceptions that the Elasticsearch client raises; `explain` turns each into one of simquery's errors."""
 
 _NOT_ELASTICSEARCH = "{} answers, but it is not Elasticsearch: check SIMQUERY_URL."
 _LONGEST_REASON = 300
@@ -40,14 +40,14 @@ _FORBIDDEN = 403
 
 
 def connect(settings: Settings) -> Elasticsearch:
-    """Connect to the cluster that ``settings.url`` names, and check who answers there.
+    """Connect to the cluster that ``settings.url`` names, and check what answers there.
 
     Raises
     ------
     SettingsError
         When the CA file cannot be read.
     ClusterError
-        When nobody answers, the credentials are refused, or what answers is no Elasticsearch of a supported version.
+        When nothing answers, the credentials are refused, or the server is not Elasticsearch of a supported version.
     """
     if settings.url is None:
         raise SettingsError("No cluster is set: set SIMQUERY_URL, or start the local node with 'simquery up'.")
@@ -72,7 +72,7 @@ def connect(settings: Settings) -> Elasticsearch:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the errors of the Elasticsearch client into ours; a context manager, or a decorator of a function."""
+    """Turn the errors of the Elasticsearch client into simquery's; a context manager, also usable as a decorator."""
     try:
         yield
     except FOREIGN_ERRORS as error:
@@ -80,7 +80,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def explain(error: Exception, address: str = "The cluster") -> ClusterError:
-    """Error of ours, one clear sentence, for an error of the Elasticsearch client.
+    """Return the error of simquery, with one clear sentence, for an error of the Elasticsearch client.
 
     Parameters
     ----------
@@ -100,7 +100,9 @@ def explain(error: Exception, address: str = "The cluster") -> ClusterError:
             " check that the address begins with https."
         )
     if isinstance(error, elastic_transport.ConnectionTimeout):
-        return ClusterUnreachableError(f"{address} did not answer in time: it is overloaded or away; try again later.")
+        return ClusterUnreachableError(
+            f"{address} did not answer in time: it is overloaded or unreachable. Try again later."
+        )
     return ClusterUnreachableError(
         f"{address} cannot be reached ({cause}): start the local node with 'simquery up', or check SIMQUERY_URL."
     )
@@ -130,7 +132,7 @@ def _reason(error: elasticsearch.ApiError) -> str:
 
 
 def _short(reason: str) -> str:
-    # Elasticsearch repeats in its reason what it was sent: a whole script, or a name from the evidence.
+    # Elasticsearch's reason may quote the request: a whole script, or a name from the evidence.
     reason = printable(" ".join(reason.split()))
     reason = reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + " …"
     return reason.rstrip(".")
@@ -141,7 +143,7 @@ def _client(settings: Settings, url: AnyHttpUrl) -> Elasticsearch:
     if settings.api_key:
         key = settings.api_key.get_secret_value()
         if not key.isascii():
-            raise SettingsError("SIMQUERY_API_KEY holds a character that no API key has: copy the key again.")
+            raise SettingsError("SIMQUERY_API_KEY contains a character that no API key has: copy the key again.")
         arguments["api_key"] = key
     elif settings.username and settings.password:
         # Encoded here: the client takes ASCII only, and Elasticsearch reads UTF-8.
@@ -154,12 +156,12 @@ def _client(settings: Settings, url: AnyHttpUrl) -> Elasticsearch:
             if not settings.ca_file.is_file():
                 raise SettingsError(f"SIMQUERY_CA_FILE names '{settings.ca_file}', which is not a file.")
             arguments["ca_certs"] = str(settings.ca_file)
-    # The client insists on a port; a URL without one means that of its scheme.
+    # The client requires a port; a URL without one means the default port of its scheme.
     host = f"{url.scheme}://{url.host}:{url.port}{(url.path or '').rstrip('/')}"
     return Elasticsearch(
         host,
         request_timeout=settings.timeout,
-        max_retries=0,  # the transport repeats what may be repeated, with pauses
+        max_retries=0,  # the transport itself repeats requests, with pauses
         transport_class=WaitingTransport,
         node_class=PunctualNode,
         **arguments,

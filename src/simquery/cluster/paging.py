@@ -1,4 +1,4 @@
-"""Pages of one ranking: a point in time that concurrent indexing cannot shift."""
+"""Pages of one ranking, at a point in time, so that concurrent indexing cannot shift results."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,20 +14,20 @@ _KEPT = "10m"
 
 @contextmanager
 def point_in_time(client: Elasticsearch, index: str) -> Iterator[Mapping[str, str]]:
-    """Point in time of an index, as a search names it; shared by all pages of a ranking.
+    """Open a point in time of an index, in the form that searches take; all pages of a ranking share it.
 
     Raises
     ------
     ClusterError
-        When the server forgot it in the middle, because it restarted or no page was asked for in ten minutes.
+        When the server has lost it, because it restarted or no page was requested for ten minutes.
     """
     point = client.open_point_in_time(index=index, keep_alive=_KEPT)["id"]
     try:
         yield {"id": point, "keep_alive": _KEPT}
     except NotFoundError:
         raise ClusterError(
-            "Elasticsearch restarted, or waited longer than ten minutes for the next page, in the middle of this"
-            " ranking: ask again."
+            "Elasticsearch restarted during this ranking, or waited longer than ten minutes for the next page: run the"
+            " query again."
         ) from None
     finally:
         with suppress(NotFoundError):

@@ -1,4 +1,4 @@
-"""How long a request is repeated while the cluster restarts, is too busy, or has no room left."""
+"""How long to repeat a request while the cluster restarts, is too busy, or has a full disk."""
 
 import logging
 import threading
@@ -12,17 +12,17 @@ __all__ = ["NO_WAITING", "PATIENCE_OF_PEOPLE", "PATIENCE_SECONDS", "Hindrance", 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 900.0
-"""How long a run waits for a cluster that restarts or is too busy."""
+"""Seconds that a run waits for a cluster that restarts or is too busy."""
 
 PATIENCE_OF_PEOPLE = 120.0
-"""How many seconds somebody at a terminal waits for an answer."""
+"""Seconds that a query at a terminal waits for an answer."""
 
 _SECONDS_UNAUTHORIZED = 300.0
-"""A server that has just started refuses everybody until it has opened the index with its users; this takes seconds on
-one node, minutes on a large cluster."""
+"""Seconds to wait for credentials to be accepted. A server that has just started refuses everybody until it has opened
+the index with its users, which takes seconds on one node and minutes on a large cluster."""
 
 _SECONDS_FOR_ROOM = 24 * 3600.0
-"""A full disk waits for a person, who may sleep."""
+"""Seconds to wait for room on a full disk: a person must make room, and may be asleep."""
 
 _REMINDER_SECONDS = 600.0
 _FIRST_PAUSE = 0.5
@@ -34,10 +34,10 @@ _NO_ROOM = ("No space left on device", "flood-stage watermark", "read-only-allow
 
 
 class Hindrance(Enum):
-    """Why the cluster cannot answer a request now."""
+    """Reason why the cluster cannot answer a request now."""
 
     AWAY = "away"
-    """It restarts, is out of reach, or has too much to do."""
+    """It restarts, is unreachable, or has too much to do."""
     STARTING = "starting"
     """It refuses credentials that it accepted before."""
     FULL = "full"
@@ -45,7 +45,7 @@ class Hindrance(Enum):
 
     @classmethod
     def of(cls, status: int, body: object) -> "Hindrance | None":
-        """Hindrance that an HTTP status and what came with it tell of; None: it is final."""
+        """Return the hindrance that an HTTP status and body indicate; None if waiting would not help."""
         if status == _UNAUTHORIZED:
             return cls.STARTING
         if (status in _BUSY or status == _FAILED) and any(sign in str(body) for sign in _NO_ROOM):
@@ -55,16 +55,16 @@ class Hindrance(Enum):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a request is repeated.
+    """How long to repeat a request.
 
     Attributes
     ----------
     seconds
-        While the cluster is away; 0: not at all.
+        Seconds while the cluster is away; 0: do not repeat.
     room_seconds
-        While its disk is full.
+        Seconds while a disk of the cluster is full.
     stopped
-        Set it to end all waiting.
+        Event that ends all waiting when it is set.
     """
 
     seconds: float = PATIENCE_OF_PEOPLE
@@ -73,11 +73,11 @@ class Patience:
 
     @classmethod
     def of_a_run(cls, seconds: float) -> "Patience":
-        """Patience of a run: one that is more patient than people are may go on overnight, when nobody makes room."""
+        """Return the patience of a run; one that waits longer than a query does may also wait overnight for room."""
         return cls(seconds, max(seconds, _SECONDS_FOR_ROOM) if seconds > PATIENCE_OF_PEOPLE else seconds)
 
     def limit(self, hindrance: Hindrance) -> float:
-        """How many seconds to wait for this hindrance to go away."""
+        """Return how many seconds to wait for a hindrance to go away."""
         if hindrance is Hindrance.STARTING:
             return min(self.seconds, _SECONDS_UNAUTHORIZED)
         return self.room_seconds if hindrance is Hindrance.FULL else self.seconds
@@ -86,7 +86,7 @@ class Patience:
 NO_WAITING = Patience(0.0, 0.0)
 
 patience: ContextVar[Patience] = ContextVar("patience", default=Patience())  # noqa: B039  (its event is never set)
-"""Patience with the requests of the current thread."""
+"""The patience for requests of the current thread."""
 
 
 class Waiting:
@@ -101,13 +101,13 @@ class Waiting:
 
     @property
     def full(self) -> bool:
-        """Whether a disk was full in one of the attempts."""
+        """Whether a disk was full during one of the attempts."""
         return self._full
 
     def again(self, hindrance: Hindrance, reason: str) -> bool:
         """Pause, and return whether to try again; the log gets the reason.
 
-        A server whose disk is full soon answers nothing at all: a disk that was full stays so until a request succeeds.
+        A server whose disk is full may soon stop answering, so the disk counts as full until a request succeeds.
         """
         self._full = self._full or hindrance is Hindrance.FULL
         hindrance = Hindrance.FULL if self._full else hindrance
@@ -117,19 +117,19 @@ class Waiting:
         if now - self._since >= limit or self._patience.stopped.is_set():
             return False
         if self._said is None or self._said[0] is not hindrance or now - self._said[1] > _REMINDER_SECONDS:
-            logger.warning("%s: waiting for it, %s at most; nothing is lost.", reason.rstrip("."), _duration(limit))
+            logger.warning("%s. Waiting for at most %s; nothing is lost.", reason.rstrip("."), _duration(limit))
             self._said = (hindrance, now)
         stopped = self._patience.stopped.wait(min(self._pause, max(limit - (now - self._since), _FIRST_PAUSE / 10)))
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         return not stopped
 
     def over(self) -> None:
-        """Say that the wait is over, if there was one."""
+        """Log that the wait is over, if there was one."""
         if self._said is not None:
-            logger.warning("The cluster answers again; going on.")
+            logger.warning("The cluster answers again; continuing.")
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 120:  # noqa: PLR2004  (two minutes: from there on nobody counts seconds)
+    if seconds < 120:  # noqa: PLR2004  (two minutes: beyond that, seconds are too precise)
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds <= 2 * 3600 else f"{seconds / 3600:.0f} hours"

@@ -1,4 +1,4 @@
-"""The transport of the Elasticsearch client: it waits for a server that is away, and not for one that drips."""
+"""The transport of the Elasticsearch client: wait for a server that is away, but not for a trickling answer."""
 
 import contextlib
 import socket
@@ -21,16 +21,16 @@ _TOO_MANY = 429
 
 
 class WaitingTransport(Transport):
-    """Repeats a request while the cluster cannot answer it, once this connection has been let in.
+    """Repeat a request while the cluster cannot answer it, once the cluster has accepted the credentials.
 
     Before that, a cluster that is away or refuses the credentials is an error at once. A request may reach the server
-    twice, when its answer was lost: simquery makes only requests for which this does no harm.
+    twice when its answer was lost; simquery only makes requests for which this does no harm.
     """
 
     _let_in = False
 
     def perform_request(self, method: str, target: str, **options: Any) -> TransportApiResponse:
-        """Answer to a request; raises what the answer of the last attempt was."""
+        """Return the answer to a request, or raise the error of the last attempt."""
         waiting = Waiting(patience.get() if self._let_in else NO_WAITING)
         while True:
             try:
@@ -57,7 +57,7 @@ class WaitingTransport(Transport):
         return (hindrance, said) if busy else self._examined(hindrance, said, options)
 
     def _examined(self, hindrance: Hindrance, said: str, options: Mapping[str, Any]) -> tuple[Hindrance, str]:
-        """The hindrance after a look at the disks: shards whose disk is full are away, or answer too late."""
+        """Return the hindrance after checking the disks: shards on a full disk are away, or answer too late."""
         if not self._let_in:
             return hindrance, said
         try:
@@ -71,7 +71,7 @@ class WaitingTransport(Transport):
 
 
 def _hung_up(error: elastic_transport.TlsError) -> bool:
-    """Tell whether the peer only ended the connection, as a server does that is killed during the handshake."""
+    """Return whether the peer merely closed the connection, as a server that is killed during the handshake does."""
     cause = error.__cause__
     while cause is not None and not isinstance(cause, ssl.SSLEOFError):
         cause = cause.__cause__ or cause.__context__
@@ -83,9 +83,10 @@ def _unreached(error: Exception) -> str:
 
 
 class PunctualNode(Urllib3HttpNode):
-    """Ends a request whose whole answer has not come within its timeout.
+    """End a request whose whole answer has not arrived within its timeout.
 
-    Without it the timeout begins again with every byte: a server that sends one now and then is never given up.
+    Without this, the timeout starts again with every byte, so a server that sends one byte now and then would never
+    time out.
     """
 
     def __init__(self, config: NodeConfig) -> None:
@@ -100,8 +101,8 @@ class _PunctualConnection(urllib3.connection.HTTPConnection):
 
         def cut() -> None:
             late.set()
-            with contextlib.suppress(OSError):  # it has been closed meanwhile
-                # Not the method of an SSL socket, which would take the encryption away from the thread that reads.
+            with contextlib.suppress(OSError):  # it has been closed in the meantime
+                # Not the SSL socket's method, which would remove the encryption under the thread that is reading.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
         clock = threading.Timer(float(self.timeout or 0), cut)

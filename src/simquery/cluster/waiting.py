@@ -1,4 +1,4 @@
-"""The requests of a run: patient, and every item is answered for."""
+"""The requests of a run: they are repeated while the cluster cannot answer, and every item's result is checked."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,7 +25,7 @@ _NOT_YET = frozenset({"no_shard_available_action_exception", "unavailable_shards
 
 
 class _NotYetError(ClusterError):
-    """The cluster answers, but cannot do a part of the request now."""
+    """The cluster answers, but cannot do part of the request now."""
 
     def __init__(self, hindrance: Hindrance, reason: str) -> None:
         super().__init__(reason)
@@ -33,17 +33,16 @@ class _NotYetError(ClusterError):
 
 
 class Cluster:
-    """The requests of a run, repeated while the cluster cannot answer them.
+    """Make the requests of a run, and repeat them while the cluster cannot answer.
 
-    Each of them may reach the server twice without harm, so an answer that was lost costs nothing.
+    Each request may reach the server twice without harm, so a lost answer costs nothing.
 
     Parameters
     ----------
     client
         Connection to the cluster, made by `simquery.cluster.connect`.
     patience_seconds
-        How long one request is repeated while the cluster is away. A disk that has no room left is waited for up to a
-        day.
+        Seconds to repeat one request while the cluster is away. A full disk is waited for up to a day.
     """
 
     def __init__(self, client: Elasticsearch, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -51,16 +50,16 @@ class Cluster:
         self._patience = Patience.of_a_run(patience_seconds)
 
     def stop(self) -> None:
-        """Give up waiting, now and from now on."""
+        """End all waiting, now and later."""
         self._patience.stopped.set()
 
     def ask(self, request: Callable[[Elasticsearch], T]) -> T:
-        """Answer to a request.
+        """Return the answer to a request.
 
         Raises
         ------
         elasticsearch.ApiError, elastic_transport.TransportError
-            When the cluster refuses it, or has been away for too long.
+            When the cluster refuses the request, or is away for too long.
         """
         waiting = Waiting(self._patience)
         before = patience.set(self._patience)
@@ -82,12 +81,12 @@ class Cluster:
             patience.reset(before)
 
     def found(self, index: str, ids: Sequence[str], **options: Any) -> list[dict[str, Any]]:
-        """Documents by their ids, found or not; sees writes of a moment ago.
+        """Return documents by their ids, found or not; this sees the latest writes.
 
         Raises
         ------
         ClusterError
-            When the server could not say of one of them whether it exists: it must not pass for one that does not.
+            When the server cannot tell whether one of them exists: it must not count as missing.
         """
 
         def look_up(client: Elasticsearch) -> list[dict[str, Any]]:
@@ -105,9 +104,9 @@ class Cluster:
     def bulk(
         self, index: str, operations: Iterable[Operation], *, return_conflicts: bool = False, **options: Any
     ) -> list[dict[str, Any]]:
-        """Write, and return the server's answer to each operation, in their order.
+        """Write, and return the server's answer to each operation, in order.
 
-        An item that conflicts with what somebody else wrote is tried again, or else returned with its status 409.
+        An item that conflicts with another client's write is tried again, or else returned with its status 409.
 
         Raises
         ------
@@ -141,24 +140,24 @@ class Cluster:
         return [answers[number] for number in sorted(answers)]
 
     def create(self, index: str, documents: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Add documents under ids that are theirs alone; nothing that exists is ever replaced.
+        """Add documents under ids of their own; no existing document is ever replaced.
 
         Raises
         ------
         ClusterError
             With the reason of the first document that the server refused.
         """
-        # A conflict means that the answer to the first attempt was lost.
+        # A conflict means that the first attempt succeeded, but its answer was lost.
         operations = (({"create": {"_id": name}}, document) for name, document in documents)
         self.bulk(index, operations, return_conflicts=True)
 
     def pages(
         self, index: str, query: dict[str, Any], sort: str, size: int = 1000, **options: Any
     ) -> Iterator[list[dict[str, Any]]]:
-        """All hits of a query in the order of a field with one value for each document, page by page.
+        """Yield all hits of a query page by page, in the order of a field whose value is unique for each document.
 
-        It sees what was written before the first page, and goes on after a restart of the server. With credentials
-        that may only read it cannot ask for that: what was written in the last second may be missing then.
+        The pages include everything written before the first page, and continue after a restart of the server.
+        Read-only credentials cannot request a refresh, so with them documents of the last second may be missing.
         """
         with suppress(AuthorizationException):
             self.ask(lambda client: client.indices.refresh(index=index))
@@ -189,7 +188,7 @@ class Cluster:
         before = patience.set(NO_WAITING)
         try:
             full = scarce_room(self._client.nodes.stats(metric="fs").body)
-        except ApiError:  # a key with few rights may not ask
+        except ApiError:  # a key with few rights must not ask
             full = None
         finally:
             patience.reset(before)

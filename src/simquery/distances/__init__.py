@@ -1,4 +1,4 @@
-"""Distances between feature vectors; one a file."""
+"""Distances between feature vectors, one per file."""
 
 from simquery.distances.distance import Distance, Similarity, Vectors
 from simquery.distances.registry import DISTANCES, ENTRY_POINTS, find_distance

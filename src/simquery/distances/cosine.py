@@ -11,8 +11,8 @@ __all__ = ["Cosine"]
 class Cosine(Distance):
     """``1 − a·b / (‖a‖ ‖b‖)``.
 
-    The script takes it from the euclidean distance, ``(‖a − b‖² − (‖a‖ − ‖b‖)²) / (2 ‖a‖ ‖b‖)``: one minus a float32
-    cosine would leave no correct digit for near-duplicates, and equal vectors would not get exactly 0.
+    The script computes it from the euclidean distance, ``(‖a − b‖² − (‖a‖ − ‖b‖)²) / (2 ‖a‖ ‖b‖)``: one minus a
+    float32 cosine would have no correct digit for near-duplicates, and equal vectors would not get exactly 0.
     """
 
     name = "cosine"
@@ -24,9 +24,9 @@ double cosine(double d, double normA, double normB) {
 """
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
-        """Distances of every reference to every document, float64 (m, k)."""
+        """Return the distance of every reference to every document, float64 (m, k)."""
         return pairwise(references, documents, "cosine")
 
     def call(self, i: int) -> str:
-        """Painless expression for reference ``i``."""
+        """Return the Painless expression for reference ``i``."""
         return f"cosine(l2norm(params.q{i}, 'embedding'), params.norm{i}, doc['norm'].value)"

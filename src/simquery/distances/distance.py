@@ -1,4 +1,4 @@
-"""What a distance is: its NumPy form and its Elasticsearch form, side by side."""
+"""Base class of distances: each has a NumPy form and an Elasticsearch form."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 __all__ = ["Distance", "Similarity", "Vectors", "pairwise"]
 
 Similarity = Literal["cosine", "l2_norm"]
-"""What a graph over the vectors compares by."""
+"""Similarity by which a graph over the vectors compares them."""
 
 Metric = Literal["cityblock", "cosine", "euclidean", "sqeuclidean"]
 
 Vectors = NDArray[np.floating]
-"""Feature vectors, one a row: shape (m, n), any floating dtype."""
+"""Feature vectors, one per row: shape (m, n), any floating dtype."""
 
 
 class Distance(ABC):
-    """How far two feature vectors are apart: 0 for equal vectors, never negative, finite for finite non-zero vectors.
+    """Distance between two feature vectors: 0 if they are equal, never negative, finite for finite non-zero vectors.
 
-    A distance is defined twice, and the tests hold both forms against each other on the same vectors:
+    A distance is defined twice, and the tests compare both forms on the same vectors:
 
     * `between` is the reference form, in float64.
     * `call` is a Painless expression for reference number ``i``. It may use ``l2norm`` and ``l1norm`` on
       ``params.q<i>``, the reference's ``params.norm<i>`` and ``params.sum<i>``, the document's ``norm`` and ``sum``,
       and ``params.dims``. A vector function binds its reference once per place in the script, so there is one call per
-      reference, never a loop. What `call` needs as a Painless function goes into `functions`.
+      reference, never a loop. `functions` holds the Painless functions that `call` uses.
 
-    ``graph`` says by which similarity a graph finds the best candidates for this distance.
+    ``graph`` names the similarity of the graph that finds the best candidates for this distance.
     """
 
     name: ClassVar[str]
@@ -38,7 +38,7 @@ class Distance(ABC):
 
     @abstractmethod
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
-        """Distances of every reference to every document.
+        """Return the distance of every reference to every document.
 
         Parameters
         ----------
@@ -52,11 +52,11 @@ class Distance(ABC):
 
     @abstractmethod
     def call(self, i: int) -> str:
-        """Painless expression for the distance of the document to reference ``i``."""
+        """Return the Painless expression for the distance of the document to reference ``i``."""
 
 
 def pairwise(references: Vectors, documents: Vectors, metric: Metric) -> NDArray[np.float64]:
-    """SciPy's distance of every reference to every document in float64, shape (m, k); never negative."""
-    from scipy.spatial.distance import cdist  # noqa: PLC0415  (a fifth of a second that a query has no use for)
+    """Return SciPy's distance of every reference to every document, float64 (m, k), never negative."""
+    from scipy.spatial.distance import cdist  # noqa: PLC0415  (takes a fifth of a second, and queries do not need it)
 
     return np.maximum(cdist(references.astype(np.float64), documents.astype(np.float64), metric), 0.0)

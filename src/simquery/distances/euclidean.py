@@ -16,9 +16,9 @@ class Euclidean(Distance):
     graph = "l2_norm"
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
-        """Distances of every reference to every document, float64 (m, k)."""
+        """Return the distance of every reference to every document, float64 (m, k)."""
         return pairwise(references, documents, "euclidean")
 
     def call(self, i: int) -> str:
-        """Painless expression for reference ``i``."""
+        """Return the Painless expression for reference ``i``."""
         return f"l2norm(params.q{i}, 'embedding')"

@@ -1,4 +1,4 @@
-"""Modified distance (Ivanov et al., as printed for three dimensions in the thesis, section 2.4.4)."""
+"""Modified distance (Ivanov et al.; the thesis, section 2.4.4, prints it for three dimensions)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,10 @@ class Modified(Distance):
     With ``ã = a − mean(a)``: ``t1 = ‖a−b‖² / (Σa·Σb)``,  ``t2 = 1 − a·b / (‖a‖‖b‖)``,
     ``t3 = ‖ã−b̃‖² / (2 (‖ã‖² + ‖b̃‖²))``.
 
-    All three follow from one ``l2norm`` and four scalars. Two edges are decided here (docs/adr/0003):
+    All three follow from one ``l2norm`` and four scalars. Two edge cases are defined here (docs/adr/0003):
 
-    * ``|Σa·Σb|`` counts as at least 2⁻⁴⁰ ‖a‖‖b‖. Vectors whose components cancel out are far from everything but
-      themselves, as in the limit, and the distance stays finite.
+    * ``|Σa·Σb|`` counts as at least 2⁻⁴⁰ ‖a‖‖b‖. A vector whose components cancel out is far from everything except
+      itself, as in the limit, and the distance stays finite.
     * Where both vectors are constant to within float32, ``‖ã‖² + ‖b̃‖² ≤ 10⁻⁶ (‖a‖² + ‖b‖²)``, t3 is 0.
     """
 
@@ -42,7 +42,7 @@ double modified(double d, double normA, double sumA, double normB, double sumB, 
 """
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
-        """Distances of every reference to every document, float64 (m, k)."""
+        """Return the distance of every reference to every document, float64 (m, k)."""
         a = references.astype(np.float64)
         b = documents.astype(np.float64)
         norms = np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
@@ -52,7 +52,7 @@ double modified(double d, double normA, double sumA, double normB, double sumB, 
         return np.asarray(t1**2 + t2**2 + _centred_term(a, b) ** 2)
 
     def call(self, i: int) -> str:
-        """Painless expression for reference ``i``."""
+        """Return the Painless expression for reference ``i``."""
         return (
             f"modified(l2norm(params.q{i}, 'embedding'), params.norm{i}, params.sum{i},"
             " doc['norm'].value, doc['sum'].value, params.dims)"

@@ -13,8 +13,8 @@ _LEAST_SPREAD = 1e-6
 class Pearson(Distance):
     """``1 − ã·b̃ / (‖ã‖ ‖b̃‖)`` with ``ã = a − mean(a)``.
 
-    What all features have in common says nothing about a picture; here it does not count. Like the modified distance
-    it follows from one ``l2norm`` and four scalars:
+    The mean of a vector's features says little about a picture, and this distance ignores it. Like the modified
+    distance, it follows from one ``l2norm`` and four scalars:
     ``((‖a−b‖² − (Σa−Σb)²/n) − (‖ã‖ − ‖b̃‖)²) / (2 ‖ã‖ ‖b̃‖)``, with ``‖ã‖² = ‖a‖² − (Σa)²/n``.
 
     A vector that is constant to within float32, ``‖ã‖² ≤ 10⁻⁶ ‖a‖²``, has no direction: its distance to another such
@@ -39,14 +39,14 @@ double pearson(double d, double normA, double sumA, double normB, double sumB, d
 """
 
     def between(self, references: Vectors, documents: Vectors) -> NDArray[np.float64]:
-        """Distances of every reference to every document, float64 (m, k)."""
+        """Return the distance of every reference to every document, float64 (m, k)."""
         a, flat_a = _centred(references)
         b, flat_b = _centred(documents)
         edge = np.where(np.logical_and.outer(flat_a, flat_b), 0.0, 1.0)
         return np.where(np.logical_or.outer(flat_a, flat_b), edge, pairwise(a, b, "cosine"))
 
     def call(self, i: int) -> str:
-        """Painless expression for reference ``i``."""
+        """Return the Painless expression for reference ``i``."""
         return (
             f"pearson(l2norm(params.q{i}, 'embedding'), params.norm{i}, params.sum{i},"
             " doc['norm'].value, doc['sum'].value, params.dims)"
@@ -57,5 +57,5 @@ def _centred(vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     exact = vectors.astype(np.float64)
     centred = exact - exact.mean(axis=1, keepdims=True)
     flat = (centred**2).sum(axis=1) <= _LEAST_SPREAD * (exact**2).sum(axis=1)
-    centred[flat] = 1.0  # any direction will do: its distance is set by the edge case
+    centred[flat] = 1.0  # any direction will do: `between` overwrites the result
     return centred, flat

@@ -1,7 +1,7 @@
-"""Which distances there are: simquery's own, and those of installed packages.
+"""The available distances: simquery's own, and those of installed packages.
 
-A package adds one through the entry point group ``simquery.distances``: the name of the entry point is that of the
-distance, its object a `Distance` subclass that is built without arguments.
+A package adds a distance through the entry point group ``simquery.distances``: the entry point has the name of the
+distance, and its object is a `Distance` subclass that is built without arguments.
 """
 
 from simquery.distances.braycurtis import BrayCurtis
@@ -20,16 +20,16 @@ ENTRY_POINTS = "simquery.distances"
 DISTANCES: dict[str, Distance] = {
     distance.name: distance for distance in (Cosine(), Euclidean(), Manhattan(), Modified(), Pearson(), BrayCurtis())
 }
-"""simquery's own distances by their names: the thesis' four, and two more."""
+"""simquery's own distances by name: the four in the thesis, and two more."""
 
 
 def find_distance(name: str) -> Distance:
-    """Return the distance with a name or alias, in any case of letters.
+    """Return the distance with a name or alias; upper and lower case are the same.
 
     Raises
     ------
     QueryError
-        When there is none, or a package's distance cannot be loaded.
+        When there is no such distance, or when it belongs to a package and cannot be loaded.
     """
     name = name.lower()
     for distance in DISTANCES.values():
@@ -39,11 +39,11 @@ def find_distance(name: str) -> Distance:
 
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in plugins:
-        raise QueryError(f"There is no distance '{name}'. There are: {', '.join([*DISTANCES, *sorted(plugins)])}.")
+        raise QueryError(f"There is no distance '{name}'. Choose from: {', '.join([*DISTANCES, *sorted(plugins)])}.")
     try:
         distance = plugins[name].load()()
-    except Exception as error:  # somebody else's code: whatever it raises is about this distance alone
+    except Exception as error:  # third-party code may raise anything; it concerns this distance alone
         raise QueryError(f"Distance '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(distance, Distance) or distance.name != name:
-        raise QueryError(f"Distance '{name}' is no simquery.distances.Distance of that name.")
+        raise QueryError(f"Distance '{name}' is not a simquery.distances.Distance of that name.")
     return distance

@@ -1,4 +1,4 @@
-"""The user that the server runs as.
+"""The user account that the server runs as.
 
 Elasticsearch refuses to run as root. When root starts it, it runs as a user number that no account on the system has.
 ``nobody`` would be simpler, but other services run as nobody and could read the case's data. simquery adds no account
@@ -28,7 +28,7 @@ class Account:
 
     @property
     def drops_root(self) -> bool:
-        """Whether the server runs as another user than the caller."""
+        """Whether the server runs as another user than the caller, who is root."""
         return self.uid != os.geteuid()
 
     @property
@@ -39,7 +39,7 @@ class Account:
     def blocked_by(self, path: Path) -> Path | None:
         """Find the first folder on the way to ``path``, itself included, that this user cannot enter.
 
-        The system answers the question as that user would find out, so access control lists count as well.
+        A program tries it as that user, so that access control lists count as well.
 
         Returns
         -------

@@ -24,22 +24,22 @@ NAME = "simquery"
 
 
 def key_rights() -> dict[str, Any]:
-    """Role descriptors of the key: every role that simquery installs in a cluster of a lab (``kibana/roles.json``)."""
+    """Return the key's role descriptors: all roles that simquery installs in a cluster (``kibana/roles.json``)."""
     roles: dict[str, Any] = json.loads((files("simquery") / "kibana" / "roles.json").read_text(encoding="utf-8"))
     return roles
 
 
 def ensure_api_key(administrator: Elasticsearch, path: Path) -> None:
-    """Make the key where it is missing or refused, and give an existing one the rights that it should have today.
+    """Make the key if it is missing or refused; otherwise give it the rights that this version of simquery needs.
 
-    An existing key stays the same, because a running ``simquery watch`` holds it.
+    An existing key stays the same, because a running ``simquery watch`` uses it.
 
     Parameters
     ----------
     administrator
-        A connection as the user ``elastic``.
+        Connection as the user ``elastic``.
     path
-        File that holds the key, in the form that goes into the HTTP header; only its owner can read it.
+        File with the key as it is sent in the HTTP header; only its owner can read it.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def ensure_api_key(administrator: Elasticsearch, path: Path) -> None:
 
 
 def _accepted(administrator: Elasticsearch, path: Path) -> str | None:
-    """Id of the key in the file; None where there is no key, or the node refuses it."""
+    """Return the id of the key in the file; None if there is no key, or the node refuses it."""
     try:
         encoded = path.read_text(encoding="ascii").strip()
         identifier, _, _ = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")

@@ -18,16 +18,16 @@ ARCHIVES = "https://artifacts.elastic.co/downloads/elasticsearch"
 """Where Elastic publishes the archives."""
 
 ARCHIVE_SPACE = 2_600_000_000
-"""The archive and what it unpacks to, with Java, machine learning and all."""
+"""Bytes for the archive and its unpacked content, which includes Java and machine learning."""
 
 
 def archive_name(system: str = sys.platform, machine: str = platform.machine()) -> str:
-    """Name the archive for a kind of computer.
+    """Return the name of the archive for a kind of computer.
 
     Raises
     ------
     DownloadError
-        When Elastic publishes none for it.
+        When Elastic publishes no archive for it.
     """
     machines = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
     if system not in {"linux", "darwin"} or machine.lower() not in machines:
@@ -41,7 +41,7 @@ def fetch_archive(cache: Path, report: Callable[[str], None], base_url: str = AR
     Raises
     ------
     DownloadError
-        When it cannot be fetched or is not the file that was published.
+        When the archive cannot be downloaded, or is not the file that was published.
     DiskSpaceError
         When there is no room for it.
     """

@@ -1,4 +1,4 @@
-"""Servers that were fetched before, in the folder ``SIMQUERY_CACHE``."""
+"""The cache of downloaded servers, in the folder ``SIMQUERY_CACHE``."""
 
 import fcntl
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from simquery.node.files import remove_scratch
 __all__ = ["VERSION", "fetched_before", "keep", "locked"]
 
 VERSION = "9.4.3"
-"""The version of Elasticsearch that simquery fetches."""
+"""The version of Elasticsearch that simquery downloads."""
 
 
 def _place(cache: Path, source: str) -> Path:
@@ -20,7 +20,7 @@ def _place(cache: Path, source: str) -> Path:
 
 
 def fetched_before(cache: Path) -> Distribution | None:
-    """Find a server in the cache; None where there is none."""
+    """Return the server in the cache, or None if there is none."""
     for source in ("archive", "maven"):
         try:
             return open_distribution(_place(cache, source), source)
@@ -31,7 +31,7 @@ def fetched_before(cache: Path) -> Distribution | None:
 
 @contextmanager
 def locked(cache: Path) -> Iterator[None]:
-    """Let only one process at a time fetch a server.
+    """Let only one process at a time download a server.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def locked(cache: Path) -> Iterator[None]:
 
 
 def keep(folder: Path, cache: Path, source: str) -> Distribution:
-    """Move a complete server into the cache in one step, so that the cache never holds half of one.
+    """Move a complete server into the cache in one step, so that the cache never holds an incomplete one.
 
     Raises
     ------

@@ -22,11 +22,11 @@ from simquery.node.port import HOST
 __all__ = ["ensure_certificate", "make_certificate"]
 
 VALIDITY = timedelta(days=36500)
-"""Nobody else vouches for the certificate, so an earlier end would protect nobody and only stop old cases."""
+"""The certificate is self-signed, so an earlier end would protect nobody and only stop old cases."""
 
 
 def make_certificate() -> tuple[str, str]:
-    """Make a private key and a certificate for this machine's loopback address.
+    """Make a private key and a certificate for the loopback address.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def make_certificate() -> tuple[str, str]:
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "simquery local node")])
-    yesterday = datetime.now(UTC) - timedelta(days=1)  # so that a clock set back a little does no harm
+    yesterday = datetime.now(UTC) - timedelta(days=1)  # tolerates a clock that is set back a little
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -44,7 +44,7 @@ def make_certificate() -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(yesterday)
         .not_valid_after(yesterday + VALIDITY)
-        # Not an authority: whoever trusts this certificate trusts no other one because of it.
+        # Not an authority: trusting this certificate must not mean trusting any other.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST)), x509.DNSName("localhost")]), critical=False
@@ -56,14 +56,14 @@ def make_certificate() -> tuple[str, str]:
 
 
 def ensure_certificate(key: Path, certificate: Path, account: Account) -> None:
-    """Make the node's key and certificate where they are missing or do not belong together.
+    """Make the node's key and certificate if they are missing or do not belong together.
 
     Parameters
     ----------
     key, certificate
         Files to write. Only the server's user can read the key; everybody can read the certificate.
     account
-        The user that the server runs as.
+        Account that the server runs as.
 
     Raises
     ------
@@ -80,6 +80,6 @@ def ensure_certificate(key: Path, certificate: Path, account: Account) -> None:
 def _is_pair(key: Path, certificate: Path) -> bool:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except OSError:  # which a file that is no certificate, and a key of another certificate, raise as well
+    except OSError:  # raised also for a file that is not a certificate, or a key of another one
         return False
     return True

@@ -33,25 +33,25 @@ def common_settings(modules: Collection[str] | None) -> dict[str, str | bool | i
         "discovery.type": "single-node",
         "xpack.security.enabled": True,
         "xpack.security.autoconfiguration.enabled": False,
-        # Clients must know the node before they send a password: any user of this machine can open a port on loopback.
+        # Clients must identify the node before they send a password: any user can open a port on loopback.
         "xpack.security.http.ssl.enabled": True,
         "xpack.security.http.ssl.key": KEY,
         "xpack.security.http.ssl.certificate": CERTIFICATE,
-        # Nodes trust each other without a password. Only a program with the key, which the server's user alone can
-        # read, may speak to the transport port as if it were a node.
+        # Nodes trust each other without a password. Only a program with the key, which only the server's user can
+        # read, may connect to the transport port as a node.
         "xpack.security.transport.ssl.enabled": True,
         "xpack.security.transport.ssl.key": KEY,
         "xpack.security.transport.ssl.certificate": CERTIFICATE,
         "xpack.security.transport.ssl.certificate_authorities": CERTIFICATE,
         "action.destructive_requires_name": True,
-        # The defaults are percentages, made for servers. A workstation's disk may have 50 GB left when it is 95 %
-        # full, and the indices would become read-only all the same.
+        # The defaults are percentages, made for servers. A workstation's disk that is 95 % full may still have 50 GB
+        # left, but the indices would become read-only.
         "cluster.routing.allocation.disk.watermark.low": "2gb",
         "cluster.routing.allocation.disk.watermark.high": "1gb",
         "cluster.routing.allocation.disk.watermark.flood_stage": "512mb",
     }
     optional: dict[str, tuple[str, bool]] = {
-        "ingest-geoip": ("ingest.geoip.downloader.enabled", False),  # it would call Elastic
+        "ingest-geoip": ("ingest.geoip.downloader.enabled", False),  # it would connect to Elastic
         "x-pack-ml": ("xpack.ml.enabled", False),
     }
     for module, (name, value) in optional.items():
@@ -61,20 +61,20 @@ def common_settings(modules: Collection[str] | None) -> dict[str, str | bool | i
 
 
 def elasticsearch_yml(data: Path, logs: Path, port: int, modules: Collection[str]) -> str:
-    """Write out ``elasticsearch.yml`` for a server on loopback."""
+    """Return the text of ``elasticsearch.yml`` for a server on loopback."""
     settings: Mapping[str, object] = common_settings(modules) | {
         "path.data": str(data),
         "path.logs": str(logs),
         "network.host": "127.0.0.1",
         "http.port": port,
     }
-    # Every JSON value is a YAML value, so paths with spaces and colons need no rules of our own.
+    # Every JSON value is a YAML value, so paths with spaces and colons need no special quoting.
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
     return "\n".join(["# simquery rewrites this file at each start: changes here are lost.", *lines, ""])
 
 
 def jvm_options() -> str:
-    """Write out ``jvm.options`` for a server whose own file cannot be read (one installed by a package)."""
+    """Return the text of ``jvm.options`` for a server whose own file cannot be read (one installed by a package)."""
     # With the incubating module, Lucene compares vectors with the processor's vector instructions.
     options = (
         "-XX:+UseG1GC",
@@ -86,20 +86,20 @@ def jvm_options() -> str:
 
 
 def own_jvm_options(heap: str, marker: str) -> str:
-    """Write out the file in ``jvm.options.d``, which overrides the others.
+    """Return the text of the file in ``jvm.options.d``, which overrides the others.
 
     Parameters
     ----------
     heap
         Size of the heap.
     marker
-        An argument without effect, by which we recognize our server among other processes.
+        An argument without effect, by which simquery recognises its server among other processes.
     """
     options = [
         f"-Xms{heap}",
         f"-Xmx{heap}",
         marker,
-        # A heap dump would write the case's vectors to the disk, and Java's own logs would take up to 2 GB.
+        # A heap dump would write the case's vectors to disk, and Java's own logs would take up to 2 GB.
         "-XX:-HeapDumpOnOutOfMemoryError",
         "-Xlog:disable",
         "-Xlog:all=warning:stderr:utctime,level,tags",

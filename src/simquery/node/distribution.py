@@ -1,4 +1,4 @@
-"""An Elasticsearch on this machine's disk, and how its programs are started.
+"""An Elasticsearch on this machine's disk, and the commands that start its programs.
 
 Elastic's archives and packages bring start scripts, which Elastic supports, so simquery uses them where they exist.
 The copy that comes through Maven has none; there, simquery starts Java the way the scripts do.
@@ -15,7 +15,7 @@ from simquery.node.java import Jdk
 __all__ = ["Distribution", "open_distribution"]
 
 SMALL_JVM = ("-Xms4m", "-Xmx64m", "-XX:+UseSerialGC")
-"""For the programs that start and configure the server, as in Elastic's scripts."""
+"""Options of Java for the programs that start and configure the server, as in Elastic's scripts."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,15 @@ class Distribution:
 
 
 def open_distribution(home: Path, source: str) -> Distribution:
-    """Look at a folder that should hold Elasticsearch.
+    """Return the Elasticsearch in a folder.
 
     Raises
     ------
     NodeError
-        When it does not hold one.
+        When the folder does not contain one.
     """
     for jar in home.glob("lib/elasticsearch-*.jar"):
         found = re.fullmatch(r"elasticsearch-(\d+\.\d+\.\d+)(?:-\w+)?\.jar", jar.name)
         if found:
             return Distribution(home, source, found[1])
-    raise NodeError(f"'{home}' holds no Elasticsearch: it has no lib/elasticsearch-<version>.jar.")
+    raise NodeError(f"'{home}' does not contain Elasticsearch: there is no lib/elasticsearch-<version>.jar in it.")

@@ -29,12 +29,12 @@ SECONDS_TO_STOP = 90
 
 
 def project_name(home: Path) -> str:
-    """Name the Compose project of the node with this home."""
+    """Return the name of the Compose project for the node with this home."""
     return f"simquery-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
 
 
 def container_environment(password: str, heap: str) -> str:
-    """Write out the container's environment: the server's settings and the password."""
+    """Return the container's environment as text: the server's settings and the password."""
     # Users of this machine can reach the container's address, and no other node needs the transport port.
     settings = common_settings(modules=None) | {"transport.host": "127.0.0.1"}
     options = f"-Xms{heap} -Xmx{heap} -XX:-HeapDumpOnOutOfMemoryError"
@@ -45,7 +45,7 @@ def container_environment(password: str, heap: str) -> str:
 
 
 def compose_variables(version: str, layout: Layout, account: Account, port: int) -> dict[str, str]:
-    """Give a value to each variable of ``compose.yml``. None of them is a secret."""
+    """Return a value for each variable in ``compose.yml``. None of them is a secret."""
     return {
         "SIMQUERY_NODE_VERSION": version,
         "SIMQUERY_NODE_USER": f"{account.uid}:0",  # the image's folders belong to group 0
@@ -82,12 +82,12 @@ def _quiet(*command: str) -> int:
 
 
 def pull(version: str, report: Callable[[str], None]) -> None:
-    """Fetch the image; Docker checks its digests.
+    """Pull the image; Docker checks its digests.
 
     Raises
     ------
     DownloadError
-        When Docker cannot.
+        When Docker cannot pull it.
     """
     image = f"docker.elastic.co/elasticsearch/elasticsearch:{version}"
     if _quiet("docker", "image", "inspect", image) == 0:
@@ -103,7 +103,7 @@ def _last_line(text: str) -> str:
 
 
 class DockerEngine:
-    """Starts, watches and stops the node's container.
+    """Start, watch and stop the node's container.
 
     Parameters
     ----------
@@ -130,18 +130,18 @@ class DockerEngine:
             raise NodeError(f"Docker could not start Elasticsearch: {_last_line(answer.stderr)}")
 
     def running(self) -> bool:
-        """Tell whether the container runs."""
+        """Return whether the container is running."""
         if shutil.which("docker") is None:
             return False
         answer = self._compose("ps", "--status", "running", "--quiet")
         return answer.returncode == 0 and bool(answer.stdout.strip())
 
     def pid(self) -> int | None:
-        """Return None: the process id of a container means nothing outside it."""
+        """Return None: the process id inside a container has no meaning outside."""
         return None
 
     def failed(self) -> bool:
-        """Tell whether the start has failed: the container has ended."""
+        """Return whether the start has failed, that is, whether the container has ended."""
         return not self.running()
 
     def detach(self) -> None:
@@ -158,7 +158,7 @@ class DockerEngine:
         return self._compose("logs", "--no-color", "--no-log-prefix", "--tail", "200").stdout
 
     def _compose(self, *arguments: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        # Compose reads the whole file for every command and insists on a value for each variable.
+        # Compose reads the whole file for every command, and requires a value for each variable.
         placeholders = compose_variables("0", self._layout, Account(os.geteuid(), os.getegid()), 9200)
         if not self._layout.container_environment.exists():
             placeholders["SIMQUERY_NODE_ENVIRONMENT"] = os.devnull

@@ -1,4 +1,4 @@
-"""Files from the web."""
+"""Downloads of files from the web."""
 
 import http.client
 import queue
@@ -18,9 +18,9 @@ __all__ = ["SECONDS_BETWEEN_REPORTS", "download", "fetch_text"]
 CHUNK = 1 << 20
 SECONDS_BETWEEN_REPORTS = 10.0
 SECONDS_TO_CONNECT = 5.0
-"""Long enough for a slow network, short enough for a machine without one."""
+"""Seconds to wait for a connection: long enough for a slow network, short enough for a machine without one."""
 SECONDS_OF_SILENCE = 30.0
-"""How long a download may stall before simquery gives it up."""
+"""Seconds that a download may stall before simquery gives up."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def _download_errors(url: str) -> Iterator[None]:
 
 
 def fetch_text(url: str) -> str:
-    """Fetch a small text file.
+    """Download a small text file.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def fetch_text(url: str) -> str:
         except DownloadError as error:
             outcome.put(error)
 
-    # Looking up a name has no time limit of its own, and takes half a minute on a machine whose network is cut.
+    # Name resolution has no time limit of its own, and takes half a minute on a machine without a network.
     threading.Thread(target=fetch, daemon=True).start()
     try:
         text = outcome.get(timeout=2 * SECONDS_TO_CONNECT)
@@ -63,7 +63,7 @@ def fetch_text(url: str) -> str:
 
 
 def download(url: str, target: Path, report: Callable[[str], None]) -> None:
-    """Fetch a large file, and report the progress every few seconds.
+    """Download a large file, and report the progress every few seconds.
 
     Raises
     ------

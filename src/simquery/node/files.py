@@ -1,4 +1,4 @@
-"""Files on the local disk: room for them, scratch folders, checksums, atomic writes."""
+"""Files on the local disk: free space, scratch folders, checksums, atomic writes."""
 
 import errno
 import hashlib
@@ -25,7 +25,7 @@ SCRATCH = ".fetching-"
 
 
 def human_size(size: float) -> str:
-    """Write a number of bytes for people: ``947 MB``, ``1.3 GB``."""
+    """Return a number of bytes in readable form: ``947 MB``, ``1.3 GB``."""
     for unit in ("B", "kB", "MB"):
         if size < 999.5:  # noqa: PLR2004
             return f"{size:.0f} {unit}"
@@ -34,7 +34,7 @@ def human_size(size: float) -> str:
 
 
 def require_space(folder: Path, need: int, purpose: str) -> None:
-    """Check that a file system has room.
+    """Check that a file system has enough free space.
 
     Parameters
     ----------
@@ -43,20 +43,20 @@ def require_space(folder: Path, need: int, purpose: str) -> None:
     need
         Bytes that must be free.
     purpose
-        What they are for; in the message, "need" follows it.
+        What they are for, as a plural: the message says "... need 2 GB".
 
     Raises
     ------
     DiskSpaceError
-        When fewer are free.
+        When fewer bytes are free.
     """
     folder = folder.absolute()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < need:
         raise DiskSpaceError(
-            f"Only {human_size(free)} are free at '{folder}', and {purpose} need {human_size(need)}. "
-            f"Make room, or point simquery to another disk (SIMQUERY_HOME, SIMQUERY_CACHE)."
+            f"Only {human_size(free)} are free at '{folder}', but {purpose} need {human_size(need)}. "
+            f"Free some space, or use another disk (SIMQUERY_HOME, SIMQUERY_CACHE)."
         )
 
 
@@ -73,7 +73,7 @@ def disk_errors(target: Path) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder beside the final place. It is removed at the end, with everything left in it."""
+    """Make a folder beside the final place; at the end, remove it with everything left in it."""
     with disk_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
@@ -84,13 +84,13 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 def remove_scratch(parent: Path) -> None:
-    """Remove what a killed fetch has left behind. Nobody else may be fetching at the same time."""
+    """Remove what a killed download has left behind. No other process may be downloading at the same time."""
     for folder in parent.glob(f"{SCRATCH}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_atomically(path: Path, text: str, mode: int, *, uid: int = -1, gid: int = -1) -> None:
-    """Replace a file as a whole, never following a link that somebody put in its place.
+    """Replace a file as a whole, without following a link that somebody may have put in its place.
 
     Parameters
     ----------
@@ -119,6 +119,6 @@ def write_atomically(path: Path, text: str, mode: int, *, uid: int = -1, gid: in
 
 
 def checksum(path: Path, algorithm: str) -> str:
-    """Hexadecimal digest of a file."""
+    """Return the hexadecimal digest of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()

@@ -1,4 +1,4 @@
-"""Whether the node is ready: its own answer, and the wait for it."""
+"""Health of the node: ask it, and wait until it is ready."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,27 +19,27 @@ SECONDS_TO_START = 180.0
 SECONDS_OF_REFUSAL = 20.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 2.0
-"""Seconds between two looks at a server that does not answer."""
+"""Shortest and longest pause, in seconds, between two requests to a server that does not answer yet."""
 
 REQUEST_TIMEOUT = 408
-"""Status of the answer when the health that was asked for did not come in time."""
+"""HTTP status of the answer when the node did not reach the requested health in time."""
 UNAVAILABLE = 503
 PORT_TAKEN = "BindHttpException"
-"""What the server names its error when its port is taken."""
+"""Name of the server's error when its port is taken."""
 
 
 class PasswordRefusedError(NodeError):
-    """The node does not accept the password: it is wrong, or the node cannot check it yet."""
+    """The node refuses the password, because it is wrong or because the node cannot check it yet."""
 
 
 class Engine(Protocol):
-    """What keeps the server alive: the operating system, or Docker."""
+    """The means by which the server runs: the operating system, or Docker."""
 
     def running(self) -> bool:
-        """Tell whether the server runs."""
+        """Return whether the server is running."""
 
     def failed(self) -> bool:
-        """Tell whether the start has failed."""
+        """Return whether the start has failed."""
 
     def detach(self) -> None:
         """Let go of the server, which keeps running."""
@@ -57,8 +57,8 @@ class Engine(Protocol):
 def node_client(url: str, certificate: Path, username: str, password: str) -> Elasticsearch:
     """Connect to the node, trusting its own certificate; each request is made once, with a short time limit.
 
-    No credential is sent before the TLS handshake is over, so a program that holds the node's port learns nothing.
-    Handshake and answer are limited as a whole, so it cannot hold the caller up by sending a byte now and then.
+    No credential is sent before the TLS handshake has succeeded, so another program on the node's port learns nothing.
+    Handshake and answer together have a time limit, so such a program cannot delay the caller by sending single bytes.
     """
     return Elasticsearch(
         url,
@@ -76,12 +76,12 @@ def ask(client: Elasticsearch) -> Mapping[str, Any] | None:
     Returns
     -------
     Mapping or None
-        Its answer; None when it does not answer, or is not ready to.
+        The answer; None if the node does not answer, or is not ready.
 
     Raises
     ------
     PasswordRefusedError
-        When it does not accept the password.
+        When the node refuses the password.
     """
     patient = client.options(ignore_status=REQUEST_TIMEOUT)
     try:
@@ -96,10 +96,10 @@ def ask(client: Elasticsearch) -> Mapping[str, Any] | None:
 
 
 def is_settled(health: Mapping[str, Any]) -> bool:
-    """Tell whether waiting will not improve the cluster's health.
+    """Return whether waiting cannot improve the cluster's health.
 
-    Green is settled. So is yellow when only copies are missing that a single node has no place for: an index that the
-    user made with replicas must not keep the node from ever being up.
+    Green is settled. Yellow is settled if only replicas are missing, for which a single node has no place: an index
+    that the user made with replicas must not keep the node from becoming ready.
     """
     if health.get("status") == "green":
         return True
@@ -113,7 +113,7 @@ def is_settled(health: Mapping[str, Any]) -> bool:
 
 
 def pauses() -> Iterator[float]:
-    """Seconds to pause between looks: they grow, because each look at Docker costs processor time."""
+    """Yield the seconds to pause between checks; they grow, because each check of Docker takes processor time."""
     pause = FIRST_PAUSE
     while True:
         yield pause
@@ -126,14 +126,14 @@ def wait_until_ready(client: Elasticsearch, engine: Engine, prepare: Callable[[]
     Parameters
     ----------
     client
-        A connection to the node.
+        Connection to the node.
     engine
-        What keeps the server alive.
+        The means by which the server runs.
     prepare
-        Called once the health is settled, to make what the work needs. It is called again when the node cannot do it
+        Called once the health is settled, to prepare the node for work. It is called again if the node cannot do that
         yet: the index with users and keys may become available a little later than the rest.
     see_also
-        A sentence for the error message: where to read more.
+        Sentence for the error message that says where to read more.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def wait_until_ready(client: Elasticsearch, engine: Engine, prepare: Callable[[]
                 engine.detach()
                 return str(health["status"])
         except PasswordRefusedError:
-            # The node refuses everybody until it has opened the index with the users.
+            # The node refuses all users until it has opened the index that contains them.
             refused_since = refused_since or time.monotonic()
             if time.monotonic() - refused_since > SECONDS_OF_REFUSAL:
                 raise

@@ -1,7 +1,7 @@
 """Find a Java that can run Elasticsearch: a JDK, version 21 or newer, with the module ``jdk.jdi``.
 
-On a runtime without that module (a JRE), Elasticsearch starts and then fails, so simquery looks at the modules first.
-Most JDKs list them in a file named ``release``; the others are asked.
+On a runtime without that module (a JRE), Elasticsearch starts and then fails, so simquery checks the modules first.
+Most JDKs list them in a file named ``release``; for the others, simquery runs ``java``.
 """
 
 import re
@@ -59,14 +59,14 @@ class Jdk:
 
     @property
     def fault(self) -> str:
-        """Why it is not suitable; the sentence begins with the installation."""
+        """Why it is not suitable; the installation is the subject of the sentence."""
         if self.feature < OLDEST:
             return f"is Java {self.feature}"
         return "is a runtime without the module jdk.jdi, not a full JDK"
 
 
 def inspect_jdk(home: Path) -> Jdk | None:
-    """Look at the Java in a folder; None when it holds none that can be executed."""
+    """Return the Java installation in a folder, or None if it contains no executable ``java``."""
     binary = home / "bin" / "java"
     if not binary.is_file():
         return None
@@ -92,7 +92,7 @@ def _ask(home: Path, binary: Path) -> Jdk | None:
 
 
 def _feature(version: str) -> int | None:
-    """Java's feature release: 8 for ``1.8.0_402``, 25 for ``25.0.3``."""
+    """Return Java's feature release: 8 for ``1.8.0_402``, 25 for ``25.0.3``."""
     found = re.match(r"(?:1\.)?(\d+)", version)
     return int(found[1]) if found else None
 
@@ -113,28 +113,28 @@ def find_jdk(
     reachable: Callable[[Path], bool] = lambda _: True,
     patterns: Iterable[str] | None = None,
 ) -> Jdk:
-    """Find a JDK that runs Elasticsearch.
+    """Find a JDK that can run Elasticsearch.
 
-    The first that is suitable: the user's setting; ES_JAVA_HOME; the JDK that came with Elasticsearch; JAVA_HOME;
-    ``java`` on PATH; the JDKs installed on the system.
+    This returns the first suitable one of: the user's setting; ES_JAVA_HOME; the JDK that came with Elasticsearch;
+    JAVA_HOME; ``java`` on PATH; the JDKs installed on the system.
 
     Parameters
     ----------
     chosen
-        The user's setting, or None. Nothing else is tried when there is one.
+        The user's setting, or None. If it is set, nothing else is tried.
     environment
         Environment variables.
     bundled
         The JDK that came with Elasticsearch, or None.
     reachable
-        Tells whether the server's user can execute a program.
+        Function that returns whether the server's user can execute a program.
     patterns
         Where to look for installed JDKs (for tests); None for the usual places.
 
     Raises
     ------
     JavaError
-        When there is none. The message names each Java that was found and what is wrong with it.
+        When there is none. The message names each Java that was found, and why it is not suitable.
     """
     if chosen is not None:
         jdk = inspect_jdk(chosen.expanduser().absolute())

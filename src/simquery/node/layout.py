@@ -1,4 +1,4 @@
-"""Where the local node keeps its files: the folder ``SIMQUERY_HOME`` and what is in it."""
+"""The files of the local node: the folder ``SIMQUERY_HOME`` and its contents."""
 
 import json
 import os
@@ -22,7 +22,7 @@ __all__ = ["Launch", "Layout", "Record"]
 class Layout:
     """The paths below the node's home.
 
-    The home and what lies directly in it belong to the user who runs ``simquery up``. If that is root, the server
+    The home and its direct contents belong to the user who runs ``simquery up``. If that is root, the server
     runs as another user, who owns ``data``, ``logs`` and ``tmp`` and can read ``config``.
     """
 
@@ -55,7 +55,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held while a node is started or stopped."""
+        """Lock file that a process holds while it starts or stops the node."""
         return self.home / "lock"
 
     @property
@@ -70,7 +70,7 @@ class Layout:
 
     @property
     def config(self) -> Path:
-        """The server's configuration, which each start rewrites, its keystore, key and certificate."""
+        """The server's configuration, which each start rewrites, with its keystore, key and certificate."""
         return self.home / "config"
 
     @property
@@ -109,13 +109,13 @@ class Layout:
         return self.tmp / "node.pid"
 
     def make_home(self, account: Account) -> None:
-        """Create the home, or check the one that is there.
+        """Create the home, or check an existing one.
 
         Raises
         ------
         NodeError
-            When it cannot be created or written, when somebody else could have prepared it, or when the server's
-            user cannot reach it.
+            When it cannot be created or written, when another user could have prepared it, or when the server's user
+            cannot reach it.
         """
         try:
             self.home.mkdir(parents=True)
@@ -135,12 +135,12 @@ class Layout:
             )
 
     def check_trust(self) -> None:
-        """Check that nobody but this user can have written what the home holds.
+        """Check that only this user can have written the contents of the home.
 
         Raises
         ------
         NodeError
-            When somebody else can have written it.
+            When another user can have written them.
         """
         check_trust(self.home, {folder.name for folder in (self.data, self.logs, self.tmp)})
 
@@ -172,7 +172,7 @@ def _own(folder: Path, mode: int, uid: int, gid: int) -> None:
 
 @dataclass(frozen=True)
 class Launch:
-    """What a server is started with: its user, port, heap and password."""
+    """Parameters for starting a server: its user, port, heap and password."""
 
     account: Account
     port: int
@@ -182,7 +182,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Record:
-    """How the node was last started: what ``simquery status`` tells beyond the process itself.
+    """How the node was last started; ``simquery status`` shows it.
 
     Attributes
     ----------
@@ -204,17 +204,17 @@ class Record:
         return f"{'https' if self.tls else 'http'}://{HOST}:{self.port}"
 
     def write(self, path: Path) -> None:
-        """Save the record. Others must not learn the port before the node holds it, or they could take it first."""
+        """Save the record, readable for this user only: others who learn the port early could take it first."""
         write_atomically(path, json.dumps(asdict(self)), 0o600)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Load the record; None where there is none, or one that cannot be understood.
+        """Load the record; return None if there is none, or if it is not valid.
 
         Raises
         ------
         NodeError
-            When it belongs to another user.
+            When the record belongs to another user.
         """
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))

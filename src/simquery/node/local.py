@@ -1,4 +1,4 @@
-"""The local node: an Elasticsearch on this machine for this user alone."""
+"""The local node: an Elasticsearch on this machine for this user only."""
 
 import fcntl
 import logging
@@ -46,16 +46,16 @@ class NodeStatus:
     Attributes
     ----------
     running
-        Whether it runs.
+        Whether the node is running.
     home, log
         Its folder and its log file.
     url, username, pid
-        Its address, its administrator's name and its process (a container has none); None when it does not run.
+        Its address, its administrator's name and its process id (a container has none); None if it is not running.
     certificate
-        The file with the certificate that it shows at this address; None when it does not run.
+        File with the certificate that it presents; None if it is not running.
     version, source, heap
         Elasticsearch's version, where it came from (``installation``, ``docker``, ``archive``, ``maven``) and
-        the size of its heap, now or when it last ran; None when it never ran.
+        the size of its heap, now or when it last ran; None if it never ran.
     """
 
     running: bool
@@ -84,9 +84,9 @@ class LocalNode:
         self._layout = Layout(settings.home.expanduser().absolute())
 
     def up(self, report: Callable[[str], None] = _log.info) -> NodeStatus:
-        """Start the node and wait until it is ready. If it is running already, only say so.
+        """Start the node and wait until it is ready. If it is already running, only report that.
 
-        A node that an older simquery started without TLS is stopped and started with it; its data is kept.
+        A node that an older simquery started without TLS is restarted with TLS; its data is kept.
 
         Parameters
         ----------
@@ -96,8 +96,8 @@ class LocalNode:
         Raises
         ------
         NodeError
-            Or one of its subclasses: no JDK, no server, no room, port in use, data of another version, a home that
-            somebody else could have prepared.
+            Or one of its subclasses: no JDK, no server, no room, port in use, data of another version, or a home that
+            another user could have prepared.
         """
         account = server_account(self._layout.data)
         self._layout.make_home(account)
@@ -109,7 +109,7 @@ class LocalNode:
                     health = self._ready(engine, record.url)
                     report(f"Elasticsearch {record.version} is already running at {record.url}: {health}")
                     return self.status()
-                report(f"stopping the node at {record.url}, which speaks no TLS yet")
+                report(f"stopping the node at {record.url}, which does not use TLS yet")
                 engine.stop()
             self._start(account, report)
             return self.status()
@@ -117,7 +117,7 @@ class LocalNode:
     def _start(self, account: Account, report: Callable[[str], None]) -> None:
         settings, layout = self._settings, self._layout
         require_space(layout.home, SPACE_FOR_DATA, "the node's data")
-        port = choose_port(settings.port)  # before anything is fetched for a port that is taken
+        port = choose_port(settings.port)  # fail before anything is downloaded if the port is taken
         server = find_server(
             settings.elasticsearch_home, settings.cache, account, report, require_jdk=lambda: self._jdk(account)
         )
@@ -137,7 +137,7 @@ class LocalNode:
             try:
                 start(Launch(account, port, settings.heap, self._password()))
                 health = self._ready(engine, record.url)
-            except BaseException:  # Ctrl-C as well: no half-started server stays behind
+            except BaseException:  # on Ctrl-C as well, leave no half-started server behind
                 engine.stop()
                 raise
             write_data_version(layout.data_version, server.version)
@@ -152,7 +152,7 @@ class LocalNode:
             launch(choose_port(None))
 
     def _ready(self, engine: Engine, url: str) -> str:
-        """Wait until the node is ready, see to the key for everyday work, and return the node's health."""
+        """Wait until the node is ready, make the key for everyday work, and return the node's health."""
         layout = self._layout
         see_also = f"More is in '{layout.console}' and '{layout.log}'."
         with node_client(url, layout.certificate, USERNAME, self._password().get_secret_value()) as administrator:
@@ -178,7 +178,7 @@ class LocalNode:
             return running
 
     def status(self) -> NodeStatus:
-        """Tell whether the node runs, and where.
+        """Return whether the node is running, and where.
 
         Raises
         ------
@@ -205,19 +205,19 @@ class LocalNode:
         )
 
     def credentials(self) -> tuple[str, SecretStr]:
-        """User and password of the running node's administrator.
+        """Return user and password of the running node's administrator.
 
         Raises
         ------
         NodeError
-            When it does not run, or the password belongs to another user.
+            When the node is not running, or the password belongs to another user.
         """
         if not self.status().running:
             raise NodeError("The local node is not running. Start it with: simquery up")
         return USERNAME, self._secret(self._layout.password)
 
     def connection(self) -> Settings:
-        """Settings that lead to the running node, with the key for everyday work.
+        """Return settings for a connection to the running node with the key for everyday work.
 
         Returns
         -------
@@ -236,7 +236,7 @@ class LocalNode:
         return self._settings.model_copy(update=own)
 
     def administration(self) -> Settings:
-        """Settings that lead to the running node as the user ``elastic``, who may do everything.
+        """Return settings for a connection to the running node as the user ``elastic``, who has all rights.
 
         Only ``simquery up``, which installs the index templates, and ``simquery kibana install`` need these rights.
 
@@ -252,7 +252,7 @@ class LocalNode:
         return self._settings.model_copy(update=own)
 
     def _address(self) -> dict[str, Any]:
-        """Settings with the address of the running node and the certificate to expect there, without credentials."""
+        """Return settings with the address and the certificate of the running node, without credentials."""
         status = self.status()
         if status.url is None:
             raise ClusterUnreachableError(
@@ -298,7 +298,7 @@ class LocalNode:
         return ProcessEngine(self._layout)
 
     def _password(self) -> SecretStr:
-        """Read the node's password, or make one up where there is none yet."""
+        """Read the node's password, or generate one if there is none yet."""
         layout = self._layout
         try:
             password = layout.password.read_text(encoding="ascii").strip()
@@ -307,7 +307,7 @@ class LocalNode:
         except OSError as error:
             raise NodeError(f"'{layout.password}' cannot be read: {error.strerror}.") from None
         if not password:
-            layout.keystore.unlink(missing_ok=True)  # it holds a password that nobody knows any more
+            layout.keystore.unlink(missing_ok=True)  # it contains a password that nobody knows any more
             password = secrets.token_urlsafe(PASSWORD_BYTES)
             write_atomically(layout.password, f"{password}\n", 0o600)
         return SecretStr(password)
@@ -316,7 +316,7 @@ class LocalNode:
     def _locked(self, report: Callable[[str], None]) -> Iterator[None]:
         """Let only one process at a time start or stop the node."""
         try:
-            # Closed to others, because anybody who can open the file can hold the lock.
+            # Not accessible to others, because whoever can open the file can hold the lock.
             handle = os.fdopen(os.open(self._layout.lock, os.O_RDWR | os.O_CREAT, 0o600), "a")
         except OSError as error:
             raise NodeError(f"'{self._layout.lock}' cannot be opened: {error.strerror}.") from None
@@ -324,6 +324,6 @@ class LocalNode:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                report("another simquery is starting or stopping the node: waiting for it")
+                report("waiting for another simquery that is starting or stopping the node")
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield

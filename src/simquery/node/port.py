@@ -1,4 +1,4 @@
-"""The node's address: always loopback, on a port that is free."""
+"""The node's address: always on loopback, at a free port."""
 
 import socket
 from contextlib import closing
@@ -17,7 +17,7 @@ def choose_port(wanted: int | None) -> int:
     Parameters
     ----------
     wanted
-        The user's choice; None for 9200, or any free port when 9200 is taken.
+        The user's choice; None for 9200, or any free port if 9200 is taken.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def choose_port(wanted: int | None) -> int:
 
 def _is_free(port: int) -> bool:
     with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are closing do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections that are closing
         try:
             probe.bind((HOST, port))
         except OSError:

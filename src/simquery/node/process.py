@@ -1,4 +1,4 @@
-"""The node as a process of this machine, in a session of its own; its pid and its arguments identify it."""
+"""The node as a process of this machine, in its own session, identified by its process id and its arguments."""
 
 import os
 import re
@@ -26,15 +26,15 @@ TELLING = re.compile(r"ERROR|FATAL|Exception|Caused by|died|[Ff]atal|[Ee]rror[:=
 
 
 def marker(home: Path) -> str:
-    """Build an argument without effect for Java, which identifies the process of the node with this home.
+    """Return an argument without effect for Java, which identifies the process of the node with this home.
 
-    A pid alone proves nothing: after a power failure, another program can have the number in the pid file.
+    A process id alone is not enough: after a power failure, another program can have the id in the pid file.
     """
     return f"-Dsimquery.node={home}"
 
 
 def last_words(text: str, limit: int = 6) -> str:
-    """Pick the lines of a server's output that tell why it ended: errors and causes, no stack traces."""
+    """Return the lines of a server's output that tell why it ended: errors and causes, without stack traces."""
     lines = [line.strip("# \t") for line in text.splitlines() if line.strip("# \t")]
     lines = [line for line in lines if not re.match(r"at |\.\.\. \d+ more|likely root cause", line)]
     telling = [line for line in lines if TELLING.search(line)]
@@ -42,7 +42,7 @@ def last_words(text: str, limit: int = 6) -> str:
 
 
 class ProcessEngine:
-    """Starts, watches and stops the node's process.
+    """Start, watch and stop the node's process.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class ProcessEngine:
         self._launcher: subprocess.Popen[bytes] | None = None
 
     def start(self, server: Distribution, jdk: Jdk, launch: Launch) -> None:
-        """Configure the server and start it in the background. Whether it succeeds shows later.
+        """Configure the server and start it in the background; `failed` and `running` tell whether this succeeds.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class ProcessEngine:
                     cwd=server.home,
                     env=variables,
                     umask=0o077,
-                    start_new_session=True,  # it outlives the terminal, and Ctrl-C there does not reach it
+                    start_new_session=True,  # so that it outlives the terminal, and Ctrl-C does not reach it
                     **launch.account.popen_options,
                 )
             except OSError as error:
@@ -105,7 +105,7 @@ class ProcessEngine:
         try:
             answer = subprocess.run(
                 server.keystore_command(jdk, self._layout.config, *add),
-                input=f"{launch.password.get_secret_value()}\n",  # through a pipe: other users can read command lines
+                input=f"{launch.password.get_secret_value()}\n",  # other users can read command lines, but not a pipe
                 capture_output=True,
                 text=True,
                 timeout=SECONDS_FOR_TOOL,
@@ -121,7 +121,7 @@ class ProcessEngine:
             raise NodeError(f"Elasticsearch's keystore tool failed: {last_words(answer.stderr + answer.stdout)}")
 
     def pid(self) -> int | None:
-        """Return the process id of the running server, or None when it does not run."""
+        """Return the process id of the running server, or None if it is not running."""
         try:
             number = int(self._layout.pid.read_text(encoding="ascii"))
         except PermissionError:
@@ -131,11 +131,11 @@ class ProcessEngine:
         return number if marker(self._layout.home) in _arguments(number) else None
 
     def running(self) -> bool:
-        """Tell whether the server runs."""
+        """Return whether the server is running."""
         return self.pid() is not None
 
     def failed(self) -> bool:
-        """Tell whether the start has failed: the launcher ended, and there is no server."""
+        """Return whether the start has failed: the launcher has ended, and there is no server."""
         launching = self._launcher is not None and self._launcher.poll() is None
         return not launching and not self.running()
 
@@ -158,7 +158,7 @@ class ProcessEngine:
         if pid is not None:
             self._end(pid)
         if self._launcher is not None:
-            # Its whole process group: the server in it may have no pid file yet, and outlives a killed launcher.
+            # Its whole process group: the server in it may have no pid file yet, and would outlive its launcher.
             with suppress(ProcessLookupError):
                 os.killpg(self._launcher.pid, signal.SIGKILL)
             self._launcher.wait()
@@ -192,7 +192,7 @@ class ProcessEngine:
 
 
 def _arguments(pid: int) -> list[str]:
-    """Arguments of a process; none when it does not exist or has ended."""
+    """Return the arguments of a process; none if it does not exist or has ended."""
     if Path("/proc/self/cmdline").exists():
         try:
             return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")

@@ -1,6 +1,6 @@
-"""Where Elasticsearch comes from: the user's installation, Docker Compose, Elastic's archive, or Maven.
+"""The sources of Elasticsearch: the user's installation, Docker Compose, Elastic's archive, or Maven.
 
-A server that was fetched before is used again without any network access.
+A server that was downloaded before is used again, without network access.
 """
 
 from collections.abc import Callable
@@ -34,28 +34,28 @@ def find_server(
     require_jdk: Callable[[], object],
     base_url: str = ARCHIVES,
 ) -> Distribution | Container:
-    """Find or fetch Elasticsearch.
+    """Find or download Elasticsearch.
 
     Parameters
     ----------
     chosen
-        The user's installation, or None. Nothing else is tried when there is one.
+        The user's installation, or None. If it is set, nothing else is tried.
     cache
-        Where fetched servers are kept.
+        Folder for downloaded servers.
     account
-        The user that the server runs as, who must be able to read it.
+        Account that the server runs as, which must be able to read it.
     report
         Called with one line per step.
     require_jdk
-        Raises `JavaError` when the system has no JDK. The server from Maven needs one, and it is better to know before
-        fetching a gigabyte.
+        Function that raises `JavaError` if the system has no JDK. The server from Maven needs one, and this is checked
+        before a gigabyte is downloaded.
     base_url
         Where Elastic publishes the archives.
 
     Raises
     ------
     DownloadError
-        When every source fails, with each source's reason.
+        When every source fails; the message gives the reason for each.
     NodeError
         When the user's installation cannot be used.
     """
@@ -63,7 +63,7 @@ def find_server(
         server = open_distribution(chosen.expanduser().absolute(), "installation")
         if tuple(int(part) for part in server.version.split(".")) < MINIMUM_VERSION:
             needed = ".".join(map(str, MINIMUM_VERSION))
-            raise NodeError(f"'{chosen}' holds Elasticsearch {server.version}; simquery needs {needed} or newer.")
+            raise NodeError(f"'{chosen}' contains Elasticsearch {server.version}; simquery needs {needed} or newer.")
         _check_reach(server.home, account, "SIMQUERY_ELASTICSEARCH_HOME")
         return server
     cache = cache.expanduser().absolute()
@@ -85,7 +85,7 @@ def find_server(
     except NodeError as error:
         failed("Docker Compose", error)
     with locked(cache):
-        kept = fetched_before(cache)  # by another process, while this one waited
+        kept = fetched_before(cache)  # another process may have downloaded it while this one waited
         if kept is not None:
             return kept
         _check_reach(cache, account, "SIMQUERY_CACHE")
@@ -99,7 +99,7 @@ def find_server(
         except NodeError as error:
             failed("Maven", error)
     raise DownloadError(
-        "Elasticsearch could not be fetched. "
+        "Elasticsearch could not be downloaded. "
         + " ".join(f"{failure.rstrip('.')}." for failure in failures)
         + f" Without a network, unpack an Elasticsearch {VERSION} of your own "
         "and set SIMQUERY_ELASTICSEARCH_HOME to its folder."

@@ -1,7 +1,7 @@
-"""Whether a home can be trusted.
+"""Trust in the node's home.
 
-The password, the key, the certificate and the server's user all follow from files in the node's home. In a home that
-another user prepared they would be that user's choice, and root would run a server for him.
+Files in the node's home determine the password, the key, the certificate and the server's user. In a home that another
+user prepared, that user would have chosen them all, and root would run a server for that user.
 """
 
 import os
@@ -18,20 +18,20 @@ ELSEWHERE = "set SIMQUERY_HOME to another folder"
 
 
 def check_trust(home: Path, servers: Collection[str]) -> None:
-    """Check that nobody but this user, or root, can have written what the home holds.
+    """Check that only this user or root can have written the contents of the home.
 
     Parameters
     ----------
     home
         The home; it need not exist.
     servers
-        Names of the folders in it that belong to the server's user, who has no account when root starts the node.
+        Names of the folders in it that belong to the server's user, who has no account if root starts the node.
 
     Raises
     ------
     NodeError
-        When the home, or something directly in it, belongs to another user, can be written by others, or is a symbolic
-        link. The home itself may be a link of this user's or root's.
+        When the home, or something directly in it, belongs to another user, is writable by others, or is a symbolic
+        link. The home itself may be a link that belongs to this user or root.
     """
     if not home.exists():
         return
@@ -42,29 +42,29 @@ def check_trust(home: Path, servers: Collection[str]) -> None:
         facts = path.lstat()
         if stat.S_ISLNK(facts.st_mode):
             raise NodeError(
-                f"'{path}' is a symbolic link, and simquery follows none in the node's home. Replace it with what it "
-                f"points to, or {ELSEWHERE}."
+                f"'{path}' is a symbolic link, and simquery follows no links in the node's home. Replace it with its "
+                f"target, or {ELSEWHERE}."
             )
         if not (path.name in servers and _is_servers(facts.st_uid)):
             _check_owner(path, facts.st_uid)
-        # In a sticky folder, such as the server's configuration, others cannot replace what is there.
+        # In a sticky folder, such as the server's configuration, others cannot replace existing files.
         if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.st_mode & stat.S_ISVTX:
             raise NodeError(
                 f"Other users can write to '{path}' and may have changed the node's password or server. If you trust "
-                f"what it holds, run: chmod go-w '{path}'. Otherwise {ELSEWHERE}."
+                f"its contents, run: chmod go-w '{path}'. Otherwise {ELSEWHERE}."
             )
 
 
 def _check_owner(path: Path, uid: int) -> None:
     if uid not in {0, os.geteuid()}:
         raise NodeError(
-            f"'{path}' belongs to user {uid}, who may have put a password or server of his own there. Run simquery as "
+            f"'{path}' belongs to user {uid}, who may have put another password or server there. Run simquery as "
             f"that user, or {ELSEWHERE}."
         )
 
 
 def _is_servers(uid: int) -> bool:
-    """Tell whether a user can be the server's: root starts it as a user that nobody can log in as."""
+    """Return whether a user id can be the server's: root starts the server as a user without an account."""
     if os.geteuid() != 0:
         return uid == os.geteuid()
     try:

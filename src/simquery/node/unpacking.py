@@ -1,4 +1,4 @@
-"""Archives: unpacked without leaving the target folder."""
+"""Unpacking of archives, without writing outside the target folder."""
 
 import posixpath
 import shutil
@@ -29,7 +29,7 @@ def unpack_tar(archive: Path, target: Path) -> None:
         raise DownloadError(f"'{archive.name}' is damaged ({error})") from None
     folders = list(inner.iterdir())
     if len(folders) != 1 or not folders[0].is_dir():
-        raise DownloadError(f"'{archive.name}' does not hold one folder, as Elasticsearch's archives do")
+        raise DownloadError(f"'{archive.name}' does not contain a single folder, as Elasticsearch's archives do")
     folders[0].rename(target)
 
 
@@ -51,7 +51,7 @@ def unpack_zip(archive: Path, folder: str, target: Path) -> None:
     Parameters
     ----------
     archive, target
-        From where, to where.
+        The zip file, and the folder to write to.
     folder
         Name of the folder, one level down in the archive: for ``elasticsearch``, the member
         ``x/elasticsearch/lib/y`` is written to ``target/lib/y``.
@@ -77,4 +77,4 @@ def unpack_zip(archive: Path, folder: str, target: Path) -> None:
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DownloadError(f"'{archive.name}' is damaged ({error})") from None
     if not found:
-        raise DownloadError(f"'{archive.name}' holds no folder '{folder}'")
+        raise DownloadError(f"'{archive.name}' contains no folder '{folder}'")

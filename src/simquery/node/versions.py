@@ -1,4 +1,4 @@
-"""Which data a version of Elasticsearch can read."""
+"""Versions of Elasticsearch, and the data that each can read."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ __all__ = ["check_data_version", "read_data_version", "write_data_version"]
 
 
 def check_data_version(written: str | None, server: str) -> None:
-    """Check that a server can read data.
+    """Check that a server can read the node's data.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def check_data_version(written: str | None, server: str) -> None:
     data, program = _parse(written), _parse(server)
     if program < data:
         raise DataVersionError(
-            f"The node's data was written by Elasticsearch {written}, and {server}, which is older, cannot "
+            f"The node's data was written by Elasticsearch {written}, but {server} is older and cannot "
             f"read it. Use {written} or newer (SIMQUERY_ELASTICSEARCH_HOME), or another SIMQUERY_HOME."
         )
     if program[0] - data[0] > 1:
         raise DataVersionError(
-            f"The node's data was written by Elasticsearch {written}, and {server} cannot read it: an "
+            f"The node's data was written by Elasticsearch {written}, but {server} cannot read it: an "
             f"upgrade must go through every major version. Start it with {data[0] + 1}.x first "
             f"(SIMQUERY_ELASTICSEARCH_HOME), or use another SIMQUERY_HOME."
         )

@@ -30,7 +30,8 @@ def install(settings: Settings, url: str | None, space: str | None) -> None:
     Running it again changes nothing. Credentials and certificate authority are those of the cluster (SIMQUERY_USERNAME
     and SIMQUERY_PASSWORD, or SIMQUERY_API_KEY; SIMQUERY_CA_FILE). Without any, and without SIMQUERY_URL, it logs in as
     the administrator of the local node, but only at an https or loopback address. An address that ends in /s/NAME
-    also names a space; if the setting kibana_url does, the links that 'simquery query --save' prints lead to that space.
+    also names a space; if the setting kibana_url does, the links that 'simquery query --save' prints lead to that
+    space.
     """
     address = settings.kibana_url if url is None else _address(url)
     with Kibana(address, _login(settings, address), space) as connection:

@@ -146,7 +146,7 @@ def test_a_reference_that_is_found_again_is_no_part_of_the_precision(
     assert "2 of 4 reviewed, precision so far 0.500" in "\n".join(drawn.texts["none"])
 
 
-def test_an_approximate_query_is_named_so_in_the_table(client: Elasticsearch, opened: Case, tmp_path: Path) -> None:
+def test_the_table_of_queries_says_mode_and_filters(client: Elasticsearch, opened: Case, tmp_path: Path) -> None:
     ranking = opened.query(reference(tmp_path), k=3, formats=("PNG",))
     opened.save(ranking)
     (row,) = table(client, "queries", opened)

@@ -134,4 +134,12 @@ def timing_documents(timings: Sequence[Timing], manifest: Mapping[str, Any]) -> 
 
 
 def _run(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {"run": manifest["run"], "dataset": manifest["dataset"]["name"], "at": manifest["at"]}
+    dataset, at = manifest["dataset"]["name"], manifest["at"]
+    # What people choose a run by; begins with the time, so that a newer run sorts behind an older one.
+    named = [
+        f"{at[:16].replace('T', ' ')}",
+        dataset,
+        ", ".join(manifest["determined_by"]["models"]),
+        manifest["run"][:6],
+    ]
+    return {"run": manifest["run"], "named": " · ".join(named), "dataset": dataset, "at": at}

@@ -2,7 +2,8 @@
 
 A source lists its columns in the order of display. Each is either ``{"by": field}``, which gives a row for each value
 (with ``"across": true``, a column for each value), or ``{"show": operation, "field": field}``. Columns without a
-``"width"`` (pixels) share the remaining space.
+``"width"`` (pixels) share the remaining space. The operation ``last_value`` takes the latest document, by the date
+``"latest_by"``, of those that have the field, or that match ``"where"``.
 """
 
 from collections.abc import Mapping
@@ -20,8 +21,9 @@ def state(source: Mapping[str, Any]) -> dict[str, Any]:
     columns = {f"c{number}": column for number, column in enumerate(source["columns"])}
     shown = next(name for name, column in columns.items() if "show" in column)
     described = {name: _column(column, shown) for name, column in columns.items()}
-    # Lens expects the columns that divide into rows before those with values.
-    order = sorted(described, key=lambda name: not described[name]["isBucketed"])
+    # Lens expects the columns that divide into rows before those with values. What goes across comes first of all: the
+    # next would otherwise choose its values anew in each row.
+    order = sorted(described, key=lambda name: (not described[name]["isBucketed"], "across" not in columns[name]))
     if source.get("kind") == "number":
         visualization: dict[str, Any] = {"layerId": LAYER, "layerType": "data", "metricAccessor": shown}
     else:
@@ -90,7 +92,7 @@ def _value(column: Mapping[str, Any]) -> dict[str, Any]:
     }
     if operation == "last_value":
         # The latest existing value, not that of the latest document: a mark, for example, has no picture format.
-        there = {"query": f'"{column["field"]}": *', "language": "kuery"}
+        there = {"query": column.get("where", f'"{column["field"]}": *'), "language": "kuery"}
         return described | {"filter": there, "params": {"sortField": column["latest_by"], "showArrayValues": True}}
     parameters: dict[str, Any] = {"emptyAsNull": operation not in _COUNTS}
     if "decimals" in column:

@@ -206,13 +206,18 @@ def _dashboard(name: str, source: Mapping[str, Any]) -> list[SavedObject]:
     controls = {}
     for number, control in enumerate(source["controls"]):
         index = f"c{number}"
-        field, title = control["field"], control["title"]
+        choices = {
+            "fieldName": control["field"],
+            "title": control["title"],
+            "searchTechnique": "wildcard",
+            "sort": {"by": "_key", "direction": control.get("direction", "asc")},
+        }
         controls[index] = {
             "type": "optionsListControl",
             "order": number,
             "width": "medium",
             "grow": True,
-            "explicitInput": {"id": index, "fieldName": field, "title": title, "enhancements": {}},
+            "explicitInput": {"id": index, **choices, "enhancements": {}},
         }
         references.append(_reference("index-pattern", control["view"], f"controlGroup_{index}:optionsListDataView"))
     attributes = {

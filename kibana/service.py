@@ -81,10 +81,47 @@ class Kibana:
             what = "; ".join(refused) or f"{answer.get('successCount', 0)} of {len(objects)} were imported"
             raise KibanaError(f"{self.address} did not import all saved objects: {what}.")
 
+    def check(self, objects: Sequence[SavedObject]) -> None:
+        """Read back what was imported: a Kibana that cannot read a panel drops it from its dashboard without a word.
+
+        Raises
+        ------
+        KibanaError
+            If Kibana lacks an object, or a dashboard has other panels than it was given; the message names them.
+        """
+        wanted = [{"type": each["type"], "id": each["id"]} for each in objects]
+        body = json.dumps({"objects": wanted, "excludeExportDetails": True}).encode()
+        headers = {"content-type": "application/json"}
+        lines = self._answer("POST", f"{self.address}/api/saved_objects/_export", body=body, headers=headers)
+        kept = {each["id"]: each for each in map(json.loads, lines.splitlines())}
+        lost = [f"{each['type']} '{each['id']}'" for each in objects if each["id"] not in kept]
+        for each in objects:
+            if each["type"] == "dashboard" and each["id"] in kept:
+                missing = _panels(each) - _panels(kept[each["id"]])
+                lost += [f"panel {name} of dashboard '{each['id']}'" for name in sorted(missing)]
+        if lost:
+            raise KibanaError(
+                f"{self.address} imported the saved objects without an error, but has lost {'; '.join(lost)}: this"
+                " version of Kibana cannot read them."
+            )
+
     def _send(self, method: str, url: str, *, fine: set[int] | None = None, **request: Any) -> dict[str, Any]:
+        answer = self._request(method, url, **request)
+        content = _parsed(answer.data)
+        if answer.status in (fine or {_OK}) and isinstance(content, dict):
+            return content
+        raise self._refusal(answer, url)
+
+    def _answer(self, method: str, url: str, **request: Any) -> bytes:
+        answer = self._request(method, url, **request)
+        if answer.status != _OK:
+            raise self._refusal(answer, url)
+        return answer.data
+
+    def _request(self, method: str, url: str, **request: Any) -> urllib3.BaseHTTPResponse:
         headers = self._headers | request.pop("headers", {})
         try:
-            answer = self._pool.request(method, url, headers=headers, **request)
+            return self._pool.request(method, url, headers=headers, **request)
         except urllib3.exceptions.SSLError as error:
             raise KibanaError(
                 f"The certificate of {self._root} cannot be trusted ({_cause(error)}): set SIMQUERY_CA_FILE."
@@ -93,17 +130,14 @@ class Kibana:
             raise KibanaError(
                 f"{self._root} cannot be reached ({_cause(error)}): check --url, and that Kibana has started."
             ) from error
-        try:
-            content = json.loads(answer.data)
-        except ValueError:
-            content = None
-        if answer.status in (fine or {_OK}) and isinstance(content, dict):
-            return content
+
+    def _refusal(self, answer: urllib3.BaseHTTPResponse, url: str) -> KibanaError:
+        content = _parsed(answer.data)
         if answer.status in _REFUSED:
-            raise KibanaError(f"{self._root} refuses the credentials or does not allow this: {_said(content)}.")
+            return KibanaError(f"{self._root} refuses the credentials or does not allow this: {_said(content)}.")
         if answer.status == _MISSING:
-            raise KibanaError(f"{url} does not exist: check --url and --space.")
-        raise KibanaError(f"{self._root} answers with HTTP status {answer.status}: {_said(content)}.")
+            return KibanaError(f"{url} does not exist: check --url and --space.")
+        return KibanaError(f"{self._root} answers with HTTP status {answer.status}: {_said(content)}.")
 
 
 def dashboard_link(url: AnyHttpUrl, query: str) -> str:
@@ -120,6 +154,20 @@ def dashboard_link(url: AnyHttpUrl, query: str) -> str:
     # Kibana reads this as Rison, in which only ! and ' need escaping; an id contains neither.
     state = quote(f"(query:(language:kuery,query:'query:\"{query}\"'))", safe="():,!'")
     return f"{str(url).rstrip('/')}/app/dashboards#/view/{dashboard}?_a={state}"
+
+
+def _panels(dashboard: SavedObject) -> set[str]:
+    """What the panels of a dashboard show, by type and id."""
+    shown = {each["name"].partition(":")[0]: f"{each['type']} '{each['id']}'" for each in dashboard["references"]}
+    indices = {panel["panelIndex"] for panel in json.loads(dashboard["attributes"]["panelsJSON"])}
+    return {shown[index] for index in indices & shown.keys()}
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
 
 
 def _parts(url: AnyHttpUrl) -> tuple[str, str | None]:

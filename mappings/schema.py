@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = 5
 """Version of the mappings of a case. Raise it with every change that existing documents do not fit."""
 
-_SCHEMA_OF_RECORDS = 4
+_SCHEMA_OF_RECORDS = 5
 """Version of the mappings of results and marks, which outlive the cases: they cannot be made again."""
 
 PATHS_LISTED = 1000

@@ -2,8 +2,9 @@
 
 import calendar
 import datetime as dt
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from simquery.errors import QueryError
@@ -110,6 +111,22 @@ class Filters:
         if self.raw is not None:
             clauses.append(self.raw)
         return clauses
+
+    def described(self) -> list[str]:
+        """Say each condition in one line, such as ``camera: Canon``."""
+        lines = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is None or value == ():
+                continue
+            if isinstance(value, Place):
+                value = f"{value.latitude},{value.longitude},{value.radius} (km)"
+            elif isinstance(value, tuple):
+                value = ", ".join(value)
+            elif isinstance(value, dict):
+                value = json.dumps(value, ensure_ascii=False)
+            lines.append(f"{each.name.replace('_', ' ')}: {value}")
+        return lines
 
 
 def period(text: str) -> tuple[dt.date, dt.date]:

@@ -4,9 +4,6 @@ A mark is a document that is added and never changed. Marking a hit again adds a
 the earlier ones are kept. The server writes into each mark who made it and when (ADR 27).
 """
 
-import os
-import pwd
-import socket
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -21,12 +18,15 @@ from simquery.cluster.waiting import Cluster
 from simquery.errors import ClusterError, QueryError
 from simquery.mappings import install_templates, marks_are_stamped, marks_index, open_index, results_index
 from simquery.paths import printable
+from simquery.query.account import account
 from simquery.query.results import document_id
 from simquery.version import __version__
 
 __all__ = ["Mark", "Review", "Verdict", "mark_hits", "read_review"]
 
-_COPIED = ("query", "title", "case", "model", "distance", "rank", "value", "sha256", "paths", "thumbnail", "blurred")
+_NOT_COPIED = frozenset({"at", "note", "version", "k", "collection_size"})
+"""What a mark says of itself, or nobody filters marks by."""
+
 _LOOKED_UP_AT_ONCE = 200
 _NOT_STAMPED = (
     "The cluster does not write user and time into marks, so anybody could make them up. An administrator must install"
@@ -50,6 +50,7 @@ class Mark:
 
     The server writes ``at``, its own time (UTC, ISO 8601), and ``by``, the user whose credentials the client used (None
     on a cluster without security). The client writes ``account``, the user and machine that ran the command.
+    ``is_reference`` tells that the hit is a reference of the query itself, whose mark counts for nothing.
     """
 
     rank: int
@@ -59,18 +60,21 @@ class Mark:
     at: str
     by: str | None
     account: str
+    is_reference: bool
 
 
 @dataclass(frozen=True)
 class Review:
     """The state of the review of a saved query.
 
-    ``hits`` is the number of its hits; ``marks`` are all marks, in the order in which the server stored them.
+    ``hits`` is the number of its hits, ``to_review`` that without the references themselves; ``marks`` are all marks,
+    in the order in which the server stored them.
     """
 
     query: str
     title: str
     hits: int
+    to_review: int
     marks: tuple[Mark, ...]
 
     @property
@@ -80,8 +84,8 @@ class Review:
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """Number of hits by their latest verdict."""
-        return Counter(mark.mark for mark in self.current.values())
+        """Number of hits by their latest verdict; a reference that was found again is no hit."""
+        return Counter(mark.mark for mark in self.current.values() if not mark.is_reference)
 
     @property
     def reviewed(self) -> int:
@@ -100,6 +104,7 @@ class Review:
             "query": self.query,
             "title": self.title,
             "hits": self.hits,
+            "to_review": self.to_review,
             "reviewed": self.reviewed,
             "precision": self.precision,
             **{str(verdict): self.counts[verdict] for verdict in Verdict},
@@ -139,15 +144,13 @@ def mark_hits(
     said = {
         "mark": verdict,
         "note": None if note is None else printable(note),
-        "account": _account(),
+        "account": account(),
         "version": __version__,
     }
     said = {name: value for name, value in said.items() if value is not None}
-    # Kibana cannot join documents, so a mark copies what Kibana shows or filters by.
+    # Kibana cannot join documents, so a mark copies the hit: a filter that leaves out a hit leaves out its marks too.
     documents = [
-        {name: hit[name] for name in _COPIED if name in hit}
-        | {"references": [{name: each[name] for name in ("sha256", "path")} for each in hit["references"]]}
-        | said
+        {name: value for name, value in hit.items() if name not in _NOT_COPIED} | said
         for hit in (hits[rank] for rank in sorted(set(ranks)))
     ]
     try:
@@ -166,7 +169,7 @@ def read_review(client: Elasticsearch, query: str) -> Review:
     QueryError
         When there is no such saved query.
     """
-    first = _hits(client, query, [], fields=["title", "hits"])[1]
+    asked = _asked(client, query)
     marks: list[Mark] = []
     if client.indices.exists(index=marks_index()):
         # The server numbers the documents in the one shard of this index, independently of any clock.
@@ -174,39 +177,36 @@ def read_review(client: Elasticsearch, query: str) -> Review:
             marks_index(), {"term": {"query": query}}, "_seq_no", source_includes=[*Mark.__dataclass_fields__]
         )
         marks = [_mark(hit["_source"]) for hits in pages for hit in hits]
-    return Review(query, first["title"], first["hits"], tuple(marks))
+    return Review(query, asked["title"], asked["hits"], asked["to_review"], tuple(marks))
 
 
 def _mark(document: dict[str, Any]) -> Mark:
     # Other clients may also write marks, with any characters.
     texts = {name: document.get(name) for name in ("note", "by", "account")}
     shown = {name: None if text is None else printable(text) for name, text in texts.items()}
-    return Mark(**document | shown | {"mark": Verdict(document["mark"])})
+    return Mark(**{"is_reference": False} | document | shown | {"mark": Verdict(document["mark"])})
 
 
-def _hits(
-    client: Elasticsearch, query: str, ranks: Iterable[int], fields: list[str] | None = None
-) -> dict[int, dict[str, Any]]:
-    """Return the documents of the first hit and of the requested hits, by rank."""
-    wanted = sorted({1, *ranks})
+def _asked(client: Elasticsearch, query: str) -> dict[str, Any]:
+    """Return the document that says what was asked."""
+    fields = ["title", "hits", "to_review"]
+    found = client.options(ignore_status=404).get(index=results_index(), id=query, source_includes=fields)
+    if not found.get("found"):
+        raise QueryError(f"There is no saved query '{query}': 'simquery query IMAGE --save' prints the id of a query.")
+    source: dict[str, Any] = found["_source"]
+    return source
+
+
+def _hits(client: Elasticsearch, query: str, ranks: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return the documents of the requested hits, by rank."""
+    asked = _asked(client, query)
+    wanted = sorted(set(ranks))
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(wanted), _LOOKED_UP_AT_ONCE):
-        asked = wanted[start : start + _LOOKED_UP_AT_ONCE]
-        ids = [document_id(query, rank) for rank in asked]
-        answer = client.mget(index=results_index(), ids=ids, source_includes=fields)
-        found |= {rank: each["_source"] for rank, each in zip(asked, answer["docs"], strict=True) if each.get("found")}
-    if 1 not in found:
-        raise QueryError(f"There is no saved query '{query}': 'simquery query IMAGE --save' prints the id of a query.")
-    missing = [rank for rank in wanted if rank not in found]
-    if missing:
-        raise QueryError(f"Query '{query}' has {found[1]['hits']:,} hits; there is none of rank {missing[0]:,}.")
+        some = wanted[start : start + _LOOKED_UP_AT_ONCE]
+        answer = client.mget(index=results_index(), ids=[document_id(query, rank) for rank in some])
+        found |= {rank: each["_source"] for rank, each in zip(some, answer["docs"], strict=True) if each.get("found")}
+    for rank in wanted:
+        if rank not in found:
+            raise QueryError(f"Query '{query}' has {asked['hits']:,} hits; there is none of rank {rank:,}.")
     return found
-
-
-def _account() -> str:
-    number = os.getuid()
-    try:
-        name = pwd.getpwuid(number).pw_name
-    except KeyError:  # as in a container whose user has no name
-        name = str(number)
-    return f"{name}@{socket.gethostname()}"

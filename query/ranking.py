@@ -40,12 +40,13 @@ class Mode(StrEnum):
 class Reference:
     """A reference picture: its path as shown, its SHA-256 (hex), and the vectors of its variants.
 
-    ``vectors`` is float32 (variants, dims), the picture itself first.
+    ``vectors`` is float32 (variants, dims), the picture itself first; ``augment`` names what was done to the others.
     """
 
     path: str
     sha256: str
     vectors: NDArray[np.float32]
+    augment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

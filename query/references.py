@@ -96,7 +96,7 @@ class ReferenceReader:
             raise PictureError(f"The reference '{shown}' cannot be read: {error.strerror}.") from error
         if not is_usable(vectors[0]):
             raise PictureError(f"The reference '{shown}' cannot be used: the network finds no features in it.")
-        return Reference(shown, content, vectors[[is_usable(vector) for vector in vectors]])
+        return Reference(shown, content, vectors[[is_usable(vector) for vector in vectors]], tuple(map(str, augment)))
 
     def _stored(self, content: str) -> tuple[Sequence[str], NDArray[np.float32]] | None:
         try:

@@ -1,4 +1,8 @@
-"""Saved queries: rankings stored as documents for Kibana, with thumbnails of the references and the hits."""
+"""Saved queries: rankings stored as documents for Kibana, with thumbnails of the references and the hits.
+
+One document says all that was asked, and has the references with their thumbnails. One more for each hit says what
+Kibana shows or filters by, because Kibana cannot join documents.
+"""
 
 import base64
 import logging
@@ -18,7 +22,9 @@ from simquery.errors import ClusterError, PictureError
 from simquery.mappings import images_index, open_index
 from simquery.paths import display_path, printable, real_path
 from simquery.pictures.thumbnails import blurred, read_thumbnail
-from simquery.query.ranking import Hit, Ranking
+from simquery.query.account import account
+from simquery.query.example import Combine
+from simquery.query.ranking import Hit, Ranking, Reference
 from simquery.version import __version__
 
 __all__ = ["Saved", "document_id", "save_ranking"]
@@ -27,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _FACTS = ("labels", "format", "camera", "taken_at")
 _AT_ONCE = 200
+_LONGEST_TITLE = 1000
+"""Characters; the document has every condition in full."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +72,17 @@ def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = 
     with suppress(AuthorizationException):
         open_index(client, "marks")
     at = datetime.now(UTC)
-    query = f"{at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    # Newer queries have greater ids, also within a second: tables and controls sort by them.
+    query = f"{at:%Y%m%dT%H%M%S}-{at.microsecond // 1000:03x}{secrets.token_hex(2)}"
     shared = _shared(query, at, ranking, note=note, blur=blur)
-    references = _references(client, ranking, blur=blur)
-    without_thumbnail = sum("thumbnail" not in each for each in references)
+    references = _pictures(client, ranking, ranking.references, blur=blur)
+    rejected = _pictures(client, ranking, ranking.query.rejected, blur=blur)
+    sought = {reference.sha256 for reference in ranking.references}
+    without_thumbnail = sum("thumbnail" not in each for each in (*references, *rejected))
     cluster = Cluster(client, PATIENCE_OF_PEOPLE)
+    asked = shared | _asked(ranking) | {"references": references, "rejected": rejected}
+    _create(cluster, index, query, {query: asked})
+    shared["references"] = [_without_thumbnail(each) for each in references]
     for hits in _groups(ranking.hits):
         facts = _look_up(client, ranking, [hit.sha256 for hit in hits])
         documents = {}
@@ -77,22 +91,27 @@ def save_ranking(client: Elasticsearch, ranking: Ranking, *, note: str | None = 
             jpeg = _stored(known) or _read(_places(hit.paths))
             without_thumbnail += jpeg is None
             document = shared | _document(hit, known, blurred(jpeg) if jpeg and blur else jpeg)
-            # Only the first document has the references' thumbnails, which would take most of the space in the others.
-            seen = references if hit.rank == 1 else [_without_thumbnail(each) for each in references]
-            documents[document_id(query, hit.rank)] = document | {"references": seen}
-        try:
-            cluster.create(index, documents.items())
-        except ClusterError as error:
-            raise ClusterError(f"Query '{query}' could not be saved completely: {error}") from None
+            documents[document_id(query, hit.rank)] = document | {"is_reference": hit.sha256 in sought}
+        _create(cluster, index, query, documents)
     client.indices.refresh(index=index)
     return Saved(query, without_thumbnail)
 
 
+def _create(cluster: Cluster, index: str, query: str, documents: Mapping[str, dict[str, Any]]) -> None:
+    try:
+        cluster.create(index, documents.items())
+    except ClusterError as error:
+        raise ClusterError(f"Query '{query}' could not be saved completely: {error}") from None
+
+
 def _shared(query: str, at: datetime, ranking: Ranking, *, note: str | None, blur: bool) -> dict[str, Any]:
     """Return the fields that are the same in all documents of a saved query."""
+    sought = {reference.sha256 for reference in ranking.references}
+    title = _title(ranking)
     fields = {
         "query": query,
-        "title": _title(ranking),
+        "title": title,
+        "asked": f"{query} · {title}",
         "at": at.isoformat(timespec="milliseconds"),
         "case": ranking.case,
         "model": ranking.model,
@@ -101,11 +120,33 @@ def _shared(query: str, at: datetime, ranking: Ranking, *, note: str | None, blu
         "note": None if note is None else printable(note),
         "k": ranking.query.k,
         "hits": len(ranking.hits),
+        "to_review": sum(hit.sha256 not in sought for hit in ranking.hits),
         "collection_size": ranking.collection_size,
         "version": __version__,
         "blurred": blur,
     }
     return _present(fields)
+
+
+def _asked(ranking: Ranking) -> dict[str, Any]:
+    """Return the fields of the document of the query: what was asked, beyond what each hit says too."""
+    query = ranking.query
+    fields = {
+        "fingerprint": ranking.fingerprint,
+        "combine": str(query.combine),
+        "augment": _augment(ranking),
+        "filters": query.filters.described(),
+        "within": query.within,
+        "candidates": ranking.candidates,
+        "matched": ranking.matched,
+        "warning": ranking.warning,
+        "account": account(),
+    }
+    return _present(fields)
+
+
+def _augment(ranking: Ranking) -> list[str]:
+    return list(dict.fromkeys(name for reference in ranking.references for name in reference.augment))
 
 
 def _document(hit: Hit, known: Mapping[str, Any], jpeg: bytes | None) -> dict[str, Any]:
@@ -121,14 +162,27 @@ def _document(hit: Hit, known: Mapping[str, Any], jpeg: bytes | None) -> dict[st
     return _present(fields)
 
 
-def _references(client: Elasticsearch, ranking: Ranking, *, blur: bool) -> list[dict[str, Any]]:
-    known = _look_up(client, ranking, [reference.sha256 for reference in ranking.references])
+def _pictures(
+    client: Elasticsearch, ranking: Ranking, references: Sequence[Reference], *, blur: bool
+) -> list[dict[str, Any]]:
+    known = _look_up(client, ranking, [reference.sha256 for reference in references])
     described = []
-    for reference in ranking.references:
+    for reference in references:
         jpeg = _stored(known[reference.sha256]) or _read([real_path(reference.path)])
-        thumbnail = _encoded(blurred(jpeg) if jpeg and blur else jpeg)
-        described.append(_present({"sha256": reference.sha256, "path": reference.path, "thumbnail": thumbnail}))
+        fields = {
+            "sha256": reference.sha256,
+            "path": reference.path,
+            "name": _name(reference),
+            "thumbnail": _encoded(blurred(jpeg) if jpeg and blur else jpeg),
+        }
+        described.append(_present(fields))
     return described
+
+
+def _name(reference: Reference) -> str:
+    """Path with its last part first, where paths differ and no list of choices cuts it off."""
+    path = PurePosixPath(reference.path)
+    return f"{path.name} · {path.parent}"
 
 
 def _without_thumbnail(reference: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,10 +195,25 @@ def _groups(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
 
 
 def _title(ranking: Ranking) -> str:
-    name = PurePosixPath(ranking.references[0].path).name
-    more = f" and {len(ranking.references) - 1} more" if len(ranking.references) > 1 else ""
-    mode = "" if ranking.mode == "exact" else f" · {ranking.mode}"
-    return f"{name}{more} · {ranking.model} · {ranking.distance}{mode}"
+    """What was asked, in a line: whatever is not as usual is named, above all an approximate answer."""
+    query = ranking.query
+    rejected = [f"not {_several(query.rejected)}"] if query.rejected else []
+    combined = [f"{query.combine} of the references"] if query.combine is not Combine.SUM else []
+    augmented = [f"also {', '.join(names)}"] if (names := _augment(ranking)) else []
+    filtered = [f"only {'; '.join(lines)}"] if (lines := query.filters.described()) else []
+    within = [f"within {query.within:g}"] if query.within is not None else []
+    approximate = [f"approximate, {ranking.candidates:,} candidates"] if ranking.candidates is not None else []
+    parts = [_several(ranking.references), *rejected, ranking.model, ranking.distance]
+    return _cut(" · ".join([*parts, *approximate, *combined, *augmented, *within, *filtered]))
+
+
+def _several(references: Sequence[Reference]) -> str:
+    more = f" and {len(references) - 1} more" if len(references) > 1 else ""
+    return f"{PurePosixPath(references[0].path).name}{more}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 2] + " …"
 
 
 def _present(document: dict[str, Any]) -> dict[str, Any]:

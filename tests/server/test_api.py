@@ -106,9 +106,9 @@ def test_hits_are_saved_and_marked(case: str, evidence: Path) -> None:
     with simquery.open_case(case) as opened:
         opened.index(evidence)
         saved = opened.save(opened.query(evidence / "3.png", k=5), note="red")
-        review = opened.mark(saved.query, [1, 2], "relevant", note="the same room")
+        review = opened.mark(saved.query, [2, 3], "relevant", note="the same room")
         assert (review.hits, review.reviewed, review.precision) == (5, 2, 1.0)
-        assert [mark.rank for mark in opened.review(saved.query).marks] == [1, 2]
+        assert [mark.rank for mark in opened.review(saved.query).marks] == [2, 3]
         with pytest.raises(QueryError, match="no verdict 'nice'"):
             opened.mark(saved.query, [1], "nice")
 

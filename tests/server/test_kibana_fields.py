@@ -11,7 +11,7 @@ from elasticsearch import Elasticsearch
 
 from simquery.kibana import saved_objects
 from simquery.kibana.objects import vega_specs
-from simquery.mappings import open_files_index, open_images_index, open_index, template
+from simquery.mappings import open_files_index, open_images_index, open_index
 
 OBJECTS = {each["id"]: each for each in saved_objects()}
 SPECS = vega_specs()
@@ -25,7 +25,7 @@ def fields(client: Elasticsearch) -> Iterator[dict[str, dict[str, Any]]]:
     own = [open_files_index(client, case), open_images_index(client, case, "mini", 4, "f" * 64)]
     common = ",".join(open_index(client, kind) for kind in ("results", "marks"))
     for kind in ("measures", "timings"):
-        client.options(ignore_status=400).indices.create(index=f"simquery-{kind}", **template(kind)["template"])
+        open_index(client, kind)
     patterns = {
         "simquery-files-*": f"simquery-files-{case}",
         "simquery-images-*": f"simquery-images-{case}-mini",

@@ -33,14 +33,15 @@ def query(
         save_picture(tmp_path / "evidence" / f"{seed}.jpg", seed)
     index(tmp_path / "evidence")
     searcher = Searcher(client, case, MODEL, lambda: embedder)
-    reference = searcher.reference(tmp_path / "evidence" / "3.jpg")
+    reference = searcher.reference(save_picture(tmp_path / "sought.png", 99))
     yield save_ranking(client, searcher.rank(Query((reference,), DISTANCES["cosine"], 5))).query
     for name in (results_index(), marks_index()):
         client.delete_by_query(index=name, query={"term": {"case": case}}, refresh=True, ignore_unavailable=True)
 
 
 def documents(client: Elasticsearch, index: str, query: str) -> list[dict[str, Any]]:
-    answer = client.search(index=index, query={"term": {"query": query}}, sort=["rank"], size=100)
+    own = {"bool": {"filter": [{"term": {"query": query}}, {"exists": {"field": "rank"}}]}}
+    answer = client.search(index=index, query=own, sort=["rank"], size=100)
     return [hit["_source"] for hit in answer["hits"]["hits"]]
 
 
@@ -81,6 +82,31 @@ def test_the_precision_of_nothing_reviewed_is_unknown(client: Elasticsearch, que
     mark_hits(client, query, [1], Verdict.REVIEW)
     review = read_review(client, query)
     assert (review.reviewed, review.precision) == (0, None)
+
+
+def test_a_reference_that_is_found_again_counts_for_nothing(
+    client: Elasticsearch, case: str, query: str, embedder: Embedder
+) -> None:
+    first = documents(client, results_index(), query)[0]
+    searcher = Searcher(client, case, MODEL, lambda: embedder)
+    reference = searcher.reference(first["sha256"])
+    again = save_ranking(client, searcher.rank(Query((reference,), DISTANCES["cosine"], 5))).query
+    mark_hits(client, again, [1, 2], Verdict.RELEVANT)
+    mark_hits(client, again, [3], Verdict.IRRELEVANT)
+    review = read_review(client, again)
+    assert [mark.is_reference for mark in review.marks] == [True, False, False]
+    assert (review.hits, review.to_review, review.reviewed, review.precision) == (5, 4, 2, 0.5)
+
+
+def test_a_mark_has_the_facts_of_its_hit(client: Elasticsearch, query: str) -> None:
+    mark_hits(client, query, [2], Verdict.RELEVANT)
+    hit = documents(client, results_index(), query)[1]
+    (mark,) = documents(client, marks_index(), query)
+    own = {"at", "note", "version", "k", "collection_size"}
+    assert {name: mark.get(name) for name in hit if name not in own} == {
+        name: value for name, value in hit.items() if name not in own
+    }
+    assert "format" in mark
 
 
 def test_marks_of_what_is_not_saved_are_refused_and_nothing_is_marked(client: Elasticsearch, query: str) -> None:

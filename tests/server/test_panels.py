@@ -15,7 +15,7 @@ from elasticsearch.helpers import bulk
 
 from simquery.distances import DISTANCES
 from simquery.kibana.objects import vega_specs
-from simquery.mappings import open_files_index, open_images_index, open_index, template
+from simquery.mappings import open_files_index, open_images_index, open_index
 from tests.browser.rendering import CannotDrawError, answered, browser, drawn_page, install_packages, page
 
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -68,6 +68,7 @@ def measures(number: int, run: str) -> Iterator[dict[str, Any]]:
             return
         yield {
             "run": run,
+            "named": f"2026-05-04 10:00 · caltech256 · {run}",
             "at": START.isoformat(),
             "dataset": "caltech256",
             "model": model,
@@ -92,6 +93,7 @@ def timings(number: int, run: str) -> Iterator[dict[str, Any]]:
             return
         document = {
             "run": run,
+            "named": f"2026-05-04 10:00 · caltech256 · {run}",
             "at": START.isoformat(),
             "dataset": "caltech256",
             "model": model,
@@ -143,7 +145,7 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
         query, rank = divmod(place, 50)
         distance = list(DISTANCES)[query % len(DISTANCES)]
         yield {
-            "query": f"20260504T1000{query:02d}-abcd{query:02d}",
+            "query": f"20260504T1000{query:02d}-{case}-{query:02d}",
             "title": f"knife.jpg · mini · {distance}",
             "at": (START + timedelta(hours=query)).isoformat(),
             "case": case,
@@ -151,6 +153,8 @@ def results(number: int, case: str) -> Iterator[dict[str, Any]]:
             "distance": distance,
             "rank": rank + 1,
             "value": 0.1 + rank**0.5,
+            "is_reference": False,
+            "to_review": min(50, number - 50 * query),
         }
 
 
@@ -175,7 +179,7 @@ def filters(client: Elasticsearch) -> Iterator[dict[int, dict[str, Any]]]:
         open_index(client, "marks"): "case",
     }
     for kind in ("measures", "timings"):
-        client.options(ignore_status=400).indices.create(index=f"simquery-{kind}", **template(kind)["template"])
+        open_index(client, kind)
     chosen = {}
     for size in SIZES:
         case = f"{own}-{size}"
@@ -190,7 +194,12 @@ def filters(client: Elasticsearch) -> Iterator[dict[int, dict[str, Any]]]:
         bulk(client, ({"_index": index, **each} for index, documents in kinds.items() for each in documents))
         client.indices.refresh(index="simquery-*")
         chosen[size] = {"case": case, "own": [name for name in kinds if name not in shared]}
+    older = f"{own}-0999"
+    for index, documents in (("measures", measures(1000, older)), ("timings", timings(1000, older))):
+        bulk(client, ({"_index": f"simquery-{index}", **each, "model": "older"} for each in documents), refresh=True)
+    chosen[1000]["older"] = older
     yield chosen
+    client.delete_by_query(index="simquery-measures,simquery-timings", query={"term": {"run": older}}, refresh=True)
     for size in SIZES:
         client.indices.delete(index=",".join(chosen[size]["own"]))
         for index, field in shared.items():
@@ -217,6 +226,8 @@ def drawn(
         for name, spec in SPECS.items()
         for size in SIZES
     }
+    runs = {"terms": {"run": [filters[1000]["case"], filters[1000]["older"]]}}
+    panels |= {f"{name}/runs": answered(client, SPECS[name], [runs]) for name in EVALUATION}
     return Sections(drawn_page(tmp_path_factory.mktemp("drawn"), page(panels)))
 
 
@@ -258,6 +269,17 @@ def test_the_latest_mark_of_each_hit_counts(drawn: Sections) -> None:
     assert said.count("19 of 50 reviewed, precision so far 0.684") == 10
     said = "\n".join(drawn.texts["simquery-results-reviewed/1"])
     assert said.count("1 of 1 reviewed, precision so far 1.000") == 1
+
+
+EVALUATION = [name for name in SPECS if name.startswith("simquery-evaluation-")]
+
+
+@pytest.mark.parametrize("name", EVALUATION)
+def test_of_several_runs_a_panel_shows_the_newest_and_names_it(drawn: Sections, name: str) -> None:
+    alone, mixed = f"{name}/1000", f"{name}/runs"
+    assert drawn.marks[mixed] == drawn.marks[alone]
+    assert any("-1000" in text and "newest" not in text for text in drawn.texts[alone])
+    assert any("-1000 (the newest of 2 runs)" in text for text in drawn.texts[mixed])
 
 
 def test_colours_are_those_that_the_colour_blind_can_tell_apart() -> None:

@@ -215,6 +215,30 @@ def test_what_failed_is_named_although_the_status_is_200(address: AnyHttpUrl) ->
     assert "search 'a-search': missing_references (index-pattern 'nothing')" in str(raised.value)
 
 
+EXPORT = "/api/saved_objects/_export"
+
+
+def check(address: AnyHttpUrl, kept: list[dict[str, Any]]) -> None:
+    Standin.answers[EXPORT] = (200, as_ndjson(kept).encode())
+    with Kibana(address, Settings()) as kibana:
+        kibana.check(saved_objects())
+
+
+def test_what_kibana_kept_whole_passes(address: AnyHttpUrl) -> None:
+    check(address, saved_objects())
+
+
+def test_what_kibana_lost_is_named(address: AnyHttpUrl) -> None:
+    kept = [each for each in saved_objects() if each["id"] != "simquery-results-hits"]
+    dashboard = next(each for each in kept if each["id"] == RESULTS_DASHBOARD)
+    panels = json.loads(dashboard["attributes"]["panelsJSON"])
+    dashboard["attributes"]["panelsJSON"] = json.dumps(panels[:-1])
+    with pytest.raises(KibanaError) as raised:
+        check(address, kept)
+    assert "lens 'simquery-results-hits'" in str(raised.value)
+    assert f"panel search 'simquery-results-said' of dashboard '{RESULTS_DASHBOARD}'" in str(raised.value)
+
+
 def test_a_part_of_the_objects_is_a_failure(address: AnyHttpUrl) -> None:
     Standin.answers[IMPORT] = (200, {"success": True, "successCount": 3})
     with pytest.raises(KibanaError, match=f"3 of {len(OBJECTS)}"):

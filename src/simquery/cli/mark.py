@@ -77,6 +77,6 @@ def _described(review: Review) -> str:
     counts = review.counts
     share = "" if review.precision is None else f", precision so far {review.precision:.3f}"
     return (
-        f"{review.reviewed:,} of {review.hits:,} hits reviewed: {counts[Verdict.RELEVANT]:,} relevant,"
+        f"{review.reviewed:,} of {review.to_review:,} hits reviewed: {counts[Verdict.RELEVANT]:,} relevant,"
         f" {counts[Verdict.IRRELEVANT]:,} irrelevant{share}; {counts[Verdict.REVIEW]:,} for review."
     )

@@ -6,6 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +387,9 @@ def test_two_indexers_on_the_same_folder_at_once_agree(client: Elasticsearch, ca
 
 MODES = ("RGB", "L", "1", "P", "RGBA", "CMYK", "I;16", "F")
 
+# How often each picture is damaged in each way: 25 gives more than 5,000 hostile files.
+ROUNDS = int(os.environ.get("SIMQUERY_TEST_ROUNDS", "1"))
+
 
 def written(folder: Path) -> list[Path]:
     """A picture in every format that Pillow can write, in a mode that it takes."""
@@ -411,7 +415,8 @@ def written(folder: Path) -> list[Path]:
 
 def damages(content: bytes, random: np.random.Generator) -> list[bytes]:
     """The content truncated, with bits flipped, with a part zeroed, and with the first bytes of another format."""
-    half, flipped, zeroed = len(content) // 2, bytearray(content), bytearray(content)
+    half = random.integers(len(content) // 4, len(content))
+    flipped, zeroed = bytearray(content), bytearray(content)
     for place in random.integers(0, len(content), 20):
         flipped[place] ^= 1 << random.integers(0, 8)
     zeroed[half // 2 : half] = bytes(half - half // 2)
@@ -422,7 +427,8 @@ def damages(content: bytes, random: np.random.Generator) -> list[bytes]:
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, random = tmp_path_factory.mktemp("damaged"), np.random.default_rng(14)
     for path in written(folder):
-        for number, content in enumerate(damages(path.read_bytes(), random)):
+        whole = path.read_bytes()
+        for number, content in enumerate(chain.from_iterable(damages(whole, random) for _ in range(ROUNDS))):
             path.with_name(f"{path.stem}-{number}{path.suffix}").write_bytes(content)
     for number, suffix in enumerate(("jpg", "png", "tif", "gif", "webp", "heic")):
         (folder / f"random-{number}.{suffix}").write_bytes(random.bytes(3000))

@@ -46,7 +46,7 @@ def main() -> None:
     folder = check_folder(arguments.photos)
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     embedder = build_embedder(settings)
-    with open_cluster(settings) as client:
+    with open_cluster(settings, as_administrator=True) as client:
         try:
             started = time.monotonic()
             indexer = Indexer(client, settings.case, embedder)

@@ -86,7 +86,7 @@ def main() -> None:
     with photographs(arguments.photos, arguments.copies) as folder:
         files = [found.path for found in scan(folder) if is_picture_name(found.path)][:SAMPLE]
         report |= stages(files, embedder)
-        with open_cluster(settings) as client:
+        with open_cluster(settings, as_administrator=True) as client:
             try:
                 report |= whole(client, Indexer(client, settings.case, embedder), folder)
             finally:

@@ -45,9 +45,9 @@ def main() -> None:
         killed += kill_one(command, moments.uniform(0, SLOWEST))
     subprocess.run(command, check=True, capture_output=True)
     report = check(case, folder) | {"kills": killed}
+    print(json.dumps(report) if arguments.json else "\n".join(f"{name:10} {value}" for name, value in report.items()))
     if not arguments.case:
         delete(case)
-    print(json.dumps(report) if arguments.json else "\n".join(f"{name:10} {value}" for name, value in report.items()))
     sys.exit(bool(report["lost"] or report["doubled"]))
 
 
@@ -85,7 +85,7 @@ def check(case: str, folder: Path) -> dict[str, object]:
 
 def delete(case: str) -> None:
     """Remove the indices of a case."""
-    with open_cluster(load_settings(case=case)) as client:
+    with open_cluster(load_settings(case=case), as_administrator=True) as client:
         for index in client.indices.get(index=f"simquery-*-{case}*").body:
             client.indices.delete(index=index)
 

@@ -256,7 +256,7 @@ def main() -> None:
         "peers": peers(vectors, references),
         "cases": [],
     }
-    with open_cluster(load_settings()) as client:
+    with open_cluster(load_settings(), as_administrator=True) as client:
         install_templates(client)
         for vector_index in arguments.vector_index:
             for similarity in arguments.similarity if vector_index != "none" else ["cosine"]:

@@ -9,8 +9,16 @@ from simquery.settings import Settings
 __all__ = ["open_cluster"]
 
 
-def open_cluster(settings: Settings) -> Elasticsearch:
+def open_cluster(settings: Settings, *, as_administrator: bool = False) -> Elasticsearch:
     """Connect to the cluster that the settings name, or to the local node if they name none.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    as_administrator
+        Whether to connect to the local node as its administrator, who may delete indices, instead of with the key for
+        everyday work.
 
     Raises
     ------
@@ -19,4 +27,7 @@ def open_cluster(settings: Settings) -> Elasticsearch:
     ClusterError
         When the cluster cannot be used; see `simquery.cluster.connect`.
     """
-    return connect(settings if settings.url is not None else LocalNode(settings).connection())
+    if settings.url is None:
+        node = LocalNode(settings)
+        settings = node.administration() if as_administrator else node.connection()
+    return connect(settings)

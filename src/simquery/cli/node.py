@@ -7,7 +7,7 @@ from rich.table import Table
 
 from simquery.cli.options import command, json_option
 from simquery.cli.output import RESULTS, print_json, say
-from simquery.cluster import connect
+from simquery.connection import open_cluster
 from simquery.embedders.service import stop_services
 from simquery.mappings import install_templates
 from simquery.node import LocalNode
@@ -25,10 +25,8 @@ def up(settings: Settings) -> None:
     If SIMQUERY_URL is set, check and use the cluster there instead. Install the index templates in either case.
     """
     if settings.url is None:
-        node = LocalNode(settings)
-        node.up(say)
-        settings = node.administration()
-    with connect(settings) as client:
+        LocalNode(settings).up(say)
+    with open_cluster(settings, as_administrator=True) as client:
         install_templates(client)
         say(f"Ready: {client.transport.node_pool.get().base_url}")
 

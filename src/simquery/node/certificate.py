@@ -9,12 +9,6 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
 from simquery.node.account import Account
 from simquery.node.files import write_atomically
 from simquery.node.port import HOST
@@ -33,6 +27,13 @@ def make_certificate() -> tuple[str, str]:
     tuple of str
         Key (PKCS #8) and certificate, both PEM.
     """
+    # Every query imports this module, and only the first `up` makes a certificate.
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "simquery local node")])
     yesterday = datetime.now(UTC) - timedelta(days=1)  # tolerates a clock that is set back a little

@@ -7,7 +7,6 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from simquery.cluster import connect
 from simquery.connection import open_cluster
 from simquery.embedders.service import Service, running_services
 from simquery.mappings import case_indices, files_index
@@ -89,13 +88,12 @@ def cluster_status(settings: Settings) -> ClusterStatus:
         if not node.running:
             return ClusterStatus("local node", running=False, facts=facts, networks=networks)
     else:
-        connect(settings).close()
         facts = {"url": str(settings.url)}
     with open_cluster(settings) as client:
         facts |= {"version": client.info()["version"]["number"], "health": client.cluster.health()["status"]}
         indices: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for meta in case_indices(client):
-            indices[meta["case"]].append(meta)
+            indices[str(meta.get("case"))].append(meta)
         cases = tuple(_case_status(client, name, metas) for name, metas in indices.items())
     name = "local node" if settings.url is None else "settings"
     return ClusterStatus(name, running=True, facts=facts, cases=cases, networks=networks)
@@ -108,7 +106,7 @@ def case_status(client: Elasticsearch, case: str) -> CaseStatus:
 
 def _case_status(client: Elasticsearch, case: str, indices: list[Mapping[str, Any]]) -> CaseStatus:
     models = tuple(
-        ModelStatus(case, str(meta["model"]), client.count(index=meta["index"])["count"]) for meta in indices
+        ModelStatus(case, str(meta.get("model")), client.count(index=meta["index"])["count"]) for meta in indices
     )
     found = client.search(
         index=files_index(case),

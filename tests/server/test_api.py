@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from elasticsearch import Elasticsearch
 
 import simquery
 from simquery.cli.main import cli
@@ -183,3 +184,12 @@ def test_errors_of_the_cluster_are_those_of_simquery(case: str, evidence: Path) 
             opened.query(evidence / "1.png", raw={"nonsense": {}})
         with pytest.raises(ClusterError, match="nonsense"):
             list(opened.hits(opened.prepare(evidence / "1.png", raw={"nonsense": {}}, k=None)))
+
+
+def test_an_index_that_somebody_else_named_like_ours_does_not_hide_the_cases(
+    client: Elasticsearch, case: str, evidence: Path, cluster: Settings
+) -> None:
+    with simquery.open_case(case) as opened:
+        opened.index(evidence)
+    client.indices.create(index=f"simquery-images-{case}-foreign")
+    assert case in {each.case for each in simquery.cluster_status(cluster).cases}
